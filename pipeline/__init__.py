@@ -1,0 +1,3 @@
+"""Offbeat: anomaly detection for sensor and transaction streams, one YAML file each."""
+
+__version__ = "0.1.0"

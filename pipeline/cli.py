@@ -1,0 +1,257 @@
+"""The command line: one verb per step, the same steps that Airflow runs.
+
+Exit codes: 0 well; 2 somebody has to act; 3 a YAML file is wrong; 4 the data cannot be used;
+5 no model yet; 6 a damaged model; 75 try again later.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline import __version__, log
+from pipeline.config.models import parse_duration
+from pipeline.errors import ConfigError, OffbeatError
+
+app = typer.Typer(
+    name="offbeat",
+    help="Learns what normal looks like in your streams, and says when it stops. One YAML file a stream.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="A newcomer starts with: offbeat check, ingest, train, score, deliver, status.",
+)
+rejects = typer.Typer(no_args_is_help=True, help="Records that could not be stored, and why.")
+app.add_typer(rejects, name="rejects")
+out = Console()
+err = Console(stderr=True)
+
+Stream = Annotated[str, typer.Argument(help="Name of a file in configs/streams, without .yaml.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+Start = Annotated[datetime | None, typer.Option("--from", help="From this time (UTC) on, inclusive.")]
+End = Annotated[datetime | None, typer.Option("--to", help="Up to this time (UTC), exclusive.")]
+
+
+def _open() -> Any:
+    from pipeline.steps import Offbeat
+
+    return Offbeat.open()
+
+
+def _show(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(result, default=str) + "\n")
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for key, value in result.items():
+        table.add_row(key.replace("_", " "), _cell(value))
+    out.print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    if isinstance(value, float):
+        return f"{value:,.4g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _print_errors(errors: Sequence[ConfigError]) -> None:
+    for error in errors:
+        err.print(f"[red]✗[/] {escape(log.redact(str(error)))}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def check(as_json: Json = False) -> None:
+    """Validate every YAML file; say file, line, key and what was expected for each mistake.
+
+    A broken stream is disabled, alone; the exit code is then 3.
+    """
+    project = _open().project
+    if as_json:
+        errors = [str(error) for error in project.errors()]
+        _show({"streams": sorted(project.streams), "broken": sorted(project.broken), "errors": errors}, True)
+    else:
+        for name, stream in sorted(project.streams.items()):
+            out.print(
+                f"[green]✓[/] {name} [dim]{stream.kind}, {stream.alert.false_alarms}[/]", highlight=False
+            )
+        _print_errors(project.errors())
+    raise typer.Exit(3 if project.broken else 0)
+
+
+@app.command()
+def schema(
+    folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("configs/schema"),
+) -> None:
+    """Write the JSON Schemas from which editors complete and check the YAML files."""
+    from pipeline.config.schema import write_schemas
+
+    for path in write_schemas(folder):
+        out.print(str(path))
+
+
+@app.command()
+def ingest(stream: Stream, as_json: Json = False) -> None:
+    """Take what the source has and store it: each record once, bad ones in rejects with a reason.
+
+    Can be killed at any moment and run again; position and rows are one commit.
+    """
+    _show(_open().ingest(stream), as_json)
+
+
+@app.command()
+def train(
+    stream: Stream,
+    promote: Annotated[bool, typer.Option(help="Make it champion if it passes the gate.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Learn what normal looks like from the stream's history; log it to MLflow; judge it at the gate."""
+    progress = None if as_json else _epoch_printer()
+    _show(_open().train(stream, on_epoch=progress, promote=promote), as_json)
+
+
+def _epoch_printer() -> Callable[[dict[str, Any]], None]:
+    def show(epoch: dict[str, Any]) -> None:
+        err.print(
+            f"[dim]epoch {epoch['epoch']:>3}  loss {epoch['loss']:.5f}  held out {epoch['val_loss']:.5f}[/]",
+            highlight=False,
+        )
+
+    return show
+
+
+@app.command()
+def score(
+    stream: Stream,
+    start: Start = None,
+    end: End = None,
+    silent: Annotated[bool, typer.Option(help="Record anomalies, alert nobody.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Score what is new with the champion, turn flags into anomalies, and queue their alerts.
+
+    With --from and --to, score that time again, as a backfill does: silently.
+    """
+    result = _open().score_all(stream, start=start, end=end, silent=silent or start is not None)
+    _show(result, as_json)
+
+
+@app.command()
+def deliver(as_json: Json = False) -> None:
+    """Send the alerts that are due. At least once each, under a key that never changes."""
+    _show(_open().deliver(), as_json)
+
+
+@app.command()
+def maintain(stream: Stream, as_json: Json = False) -> None:
+    """Compact a stream's tables, drop what is older than its retention, vacuum."""
+    _show(_open().maintain(stream), as_json)
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show every stream: how fresh, how many records, which champion, which open anomalies."""
+    rows = _open().status()
+    if as_json:
+        sys.stdout.write(json.dumps(rows, default=str) + "\n")
+        return
+    table = Table(box=None, header_style="bold")
+    for column in rows[0] if rows else ("stream",):
+        table.add_column(column.replace("_", " "), justify="left" if column == "stream" else "right")
+    for row in rows:
+        table.add_row(*(_cell(v) for v in row.values()))
+    out.print(table)
+
+
+@app.command()
+def anomalies(
+    stream: Annotated[str | None, typer.Argument(help="Only this stream.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List anomalies: when, where, how severe, which channels."""
+    rows = _open().anomalies(stream, limit=limit)
+    if as_json:
+        sys.stdout.write(json.dumps(rows, default=str) + "\n")
+        return
+    for row in rows:
+        out.print(f"{row['severity']:<8} {row['status']:<6} {row['line']}", highlight=False, soft_wrap=True)
+
+
+@rejects.command("list")
+def rejects_list(
+    stream: Stream,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """List rejected records: source, line, reason, the raw record."""
+    rows = _open().rejects(stream, limit=limit)
+    if as_json:
+        sys.stdout.write(json.dumps(rows, default=str) + "\n")
+        return
+    for row in rows:
+        out.print(
+            f"{row['reject']}  {row['source']}:{row['line'] or row['position']}  {row['reason']}\n"
+            f"    [dim]{row['raw']!r}[/]",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@rejects.command("replay")
+def rejects_replay(stream: Stream, as_json: Json = False) -> None:
+    """Read all rejects again under today's config; what still fails stays rejected."""
+    _show(_open().replay(stream), as_json)
+
+
+@app.command()
+def simulate(
+    folder: Annotated[Path, typer.Argument(help="Where the feeds are written.")] = Path("data"),
+    days: Annotated[int, typer.Option(min=2, help="Days of history.")] = 21,
+    seed: Annotated[int, typer.Option(help="Same seed, same data.")] = 7,
+) -> None:
+    """Write the feeds of the demo: a pump station and a card stream, with labelled faults."""
+    from pipeline.simulate import write_history
+
+    write_history(folder, days=days, seed=seed)
+    out.print(f"wrote {folder}/")
+
+
+@app.command()
+def version() -> None:
+    """Print Offbeat's version."""
+    out.print(__version__)
+
+
+def seconds(text: str) -> float:
+    """Read a duration such as 90s or 5m as seconds."""
+    return parse_duration(text).total_seconds()
+
+
+def main() -> None:
+    """Run the command line; an error Offbeat raises on purpose is one line and an exit code."""
+    log.configure(json=not sys.stderr.isatty())
+    try:
+        app()
+    except ConfigError as error:
+        _print_errors(getattr(error, "errors", (error,)))
+        sys.exit(error.exit_code)
+    except OffbeatError as error:
+        err.print(
+            f"[red]{type(error).__name__}[/]: {log.redact(str(error))}", highlight=False, soft_wrap=True
+        )
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+"""Where a stream's records come from, and which of their columns mean what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pipeline.config.scalars import Column, Duration, Reference, SourceColumn, Strict, Zone, at
+
+RESERVED = frozenset({"entity", "time", "date", "batch", "id", "amount"})
+
+
+def _inside(pattern: str) -> str:
+    if pattern.startswith(("/", "~")) or ".." in re.split(r"[/\\]", pattern):
+        raise ValueError("expected a glob that stays below `path`, such as **/*.csv")
+    return pattern
+
+
+class FilesSource(Strict):
+    """A folder that grows."""
+
+    type: Literal["files"] = "files"
+    """`files`"""
+    path: Annotated[str, Reference("path")] = Field(min_length=1)
+    """Folder, absolute or relative to the project folder; `${env:NAME}` is allowed."""
+    pattern: Annotated[str, AfterValidator(_inside)] = Field(default="**/*", min_length=1)
+    """Glob below `path`."""
+    format: Literal["auto", "csv", "jsonl", "parquet"] = "auto"
+    """`auto` goes by the file's name; `.gz` may follow `.csv` and `.jsonl`."""
+    delimiter: str = Field(default=",", pattern=r"""^[^\w"'.+\-\r\n]$""")
+    """Between the fields of a CSV line."""
+    settle: Duration = timedelta(seconds=10)
+    """A last line without a newline is taken once the file has been left alone this long."""
+
+
+class TimeField(Strict):
+    """How the time column is written."""
+
+    column: SourceColumn = "time"
+    """Column in the source."""
+    format: Literal["auto", "iso8601", "s", "ms", "us", "ns"] = "auto"
+    """`auto`: ISO 8601 text, or a number of seconds, ms, us or ns since 1970 told by its size."""
+    timezone: Zone = "UTC"
+    """IANA zone of times written without an offset."""
+
+
+class Channel(Strict):
+    """One measured quantity of a sensor stream."""
+
+    name: Column
+    """What people and tables call it."""
+    unit: str = Field(default="", max_length=32)
+    """Unit of its values, for people: bar, m3/h, °C."""
+    column: SourceColumn | None = None
+    """Column in the source; the channel's name when left out."""
+    min: float | None = None
+    """Lowest value the sensor can report; a record below it is rejected."""
+    max: float | None = None
+    """Highest value the sensor can report; a record above it is rejected."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.min is not None and self.max is not None and self.min >= self.max:
+            raise at("min", problem=f"min {self.min:g} is not below max {self.max:g}")
+        return self
+
+    @property
+    def source_column(self) -> str:
+        """Where the channel is found in the source."""
+        return self.column or self.name
+
+
+_Place = tuple[str | int, ...]
+
+
+def _check_names(names: Iterable[tuple[str, _Place]], reserved: frozenset[str], hint: str) -> None:
+    """Refuse names that a table could not tell apart (case does not count) or that it uses itself."""
+    seen: dict[str, str] = {}
+    for name, where in names:
+        if name.casefold() in reserved:
+            raise at(*where, problem=f"{name} is a name Offbeat's tables use themselves; {hint}")
+        if (other := seen.setdefault(name.casefold(), name)) is not name:
+            same = "is named twice" if other == name else f"differs from {other} only in case"
+            raise at(*where, problem=f"{name} {same}")
+
+
+def _check_columns(columns: Iterable[tuple[str, str, _Place]]) -> None:
+    """Refuse a column that would be read twice; each comes with what it is for, and where that stands."""
+    seen: dict[str, str] = {}
+    for column, what, where in columns:
+        if column in seen:
+            raise at(*where, problem=f"column {column!r} is already the {seen[column]}")
+        seen[column] = what
+
+
+class SensorFields(Strict):
+    """Where a sensor record keeps its time, its entity and its channels."""
+
+    time: TimeField = TimeField()
+    """When it was measured."""
+    entity: SourceColumn | None = None
+    """Column that names the machine; left out, the stream is one machine."""
+    channels: tuple[Channel, ...] = Field(min_length=1, max_length=1000)
+    """What is measured."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names: list[tuple[str, _Place]] = [
+            (c.name, ("channels", i, "name")) for i, c in enumerate(self.channels)
+        ]
+        _check_names(names, RESERVED, "give it another name, and say where it is found by `column`")
+        columns: list[tuple[str, str, _Place]] = [(self.time.column, "time", ("time", "column"))]
+        columns += [(self.entity, "entity", ("entity",))] if self.entity else []
+        for i, c in enumerate(self.channels):
+            where = ("channels", i, "column" if c.column else "name")
+            columns.append((c.source_column, f"channel {c.name}", where))
+        _check_columns(columns)
+        return self
+
+
+class TransactionFields(Strict):
+    """Where a transaction keeps its parts."""
+
+    id: SourceColumn
+    """Column that tells one transaction from another; a second one with the same id is dropped."""
+    time: TimeField = TimeField()
+    """When it was made."""
+    entity: SourceColumn
+    """Column that names the card, account or seller whose history is learned."""
+    amount: SourceColumn
+    """Column of the amount."""
+    unit: str = Field(default="", max_length=32)
+    """Currency of `amount`, for people."""
+    categories: tuple[Column, ...] = ()
+    """Categorical columns: terminal, merchant, country, type."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        names: list[tuple[str, _Place]] = [(c, ("categories", i)) for i, c in enumerate(self.categories)]
+        _check_names(names, RESERVED | {"pace"}, "rename the column in the source")
+        columns: list[tuple[str, str, _Place]] = [
+            (self.id, "id", ("id",)),
+            (self.time.column, "time", ("time", "column")),
+            (self.entity, "entity", ("entity",)),
+            (self.amount, "amount", ("amount",)),
+        ]
+        _check_columns(columns + [(c, f"category {c}", where) for c, where in names])
+        return self

@@ -1,0 +1,256 @@
+"""The YAML of a stream as frozen, strict pydantic models: what it may say, and what it means.
+
+In: plain dicts from `loader`. Out: `Stream` (sensor or transaction), immutable. Also the one address that
+other rooms import config's types from, those of alerts.yaml and the small values included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, TypeAdapter, model_validator
+
+from pipeline.config.fields import (
+    RESERVED,
+    Channel,
+    FilesSource,
+    SensorFields,
+    TimeField,
+    TransactionFields,
+)
+from pipeline.config.receivers import (
+    Alerts,
+    AppriseReceiver,
+    Delivery,
+    Links,
+    LogReceiver,
+    Receiver,
+    WebhookReceiver,
+)
+from pipeline.config.scalars import (
+    COLUMN,
+    NAME,
+    Budget,
+    Duration,
+    Name,
+    Positive,
+    Rate,
+    Strict,
+    Time,
+    at,
+    format_duration,
+    parse_duration,
+    parse_time,
+)
+from pipeline.config.schedule import Schedule, parse_schedule
+
+__all__ = [
+    "COLUMN", "NAME", "RESERVED", "AlertPolicy", "Alerts", "AppriseReceiver", "Channel", "Delivery",
+    "FilesSource", "Grid", "Links", "LogReceiver", "Model", "Rate", "Receiver", "Retention", "Schedules",
+    "SensorFields", "SensorStream", "Stream", "StreamBase", "Strict", "TimeField", "Training",
+    "TransactionFields", "TransactionStream", "WebhookReceiver", "Window", "format_duration",
+    "parse_duration", "parse_schedule", "parse_stream", "parse_time",
+]  # fmt: skip
+
+
+class Grid(Strict):
+    """The regular UTC grid a sensor stream is put on."""
+
+    step: Positive = timedelta(minutes=1)
+    """Time from one row to the next."""
+    aggregate: Literal["mean", "last", "min", "max"] = "mean"
+    """How several readings inside one step become one."""
+    hold: int = Field(default=3, ge=0, le=1000)
+    """Steps a last reading stands in for missing ones; beyond that, a gap, masked."""
+
+
+class Window(Strict):
+    """What the model sees at once."""
+
+    length: int = Field(default=32, ge=4, le=2048)
+    """Steps, or transactions, in one window."""
+    stride: int = Field(default=4, ge=1, le=2048)
+    """Steps from one window's end to the next, on a fixed grid of the epoch."""
+    delay: int = Field(default=3, ge=0, le=2047)
+    """Later steps a score may wait for; 0 is causal, and then `stride` must be 1."""
+    context: Positive = timedelta(days=30)
+    """Transactions: how far back an entity's own history is looked at."""
+
+    @model_validator(mode="after")
+    def _whole_windows(self) -> Self:
+        if self.delay >= self.length:
+            raise at("delay", problem=f"delay {self.delay} is not shorter than length {self.length}")
+        if (self.delay + 1) % self.stride:
+            problem = f"stride {self.stride} does not divide delay + 1 = {self.delay + 1}"
+            raise at("stride", problem=problem)
+        return self
+
+
+class Model(Strict):
+    """The autoencoder and how it is trained."""
+
+    architecture: Literal["lstm"] = "lstm"
+    """`lstm`: a stacked LSTM autoencoder."""
+    units: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(default=(64,), min_length=1, max_length=4)
+    """LSTM units of the encoder's layers, outermost first; the decoder mirrors them."""
+    latent: int = Field(default=16, ge=1, le=1024)
+    """Width of the bottleneck."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of inputs dropped while training."""
+    epochs: int = Field(default=30, ge=1, le=1000)
+    """At most; early stopping usually ends sooner."""
+    patience: int = Field(default=4, ge=1, le=1000)
+    """Epochs without improvement before training stops."""
+    batch_size: int = Field(default=128, ge=1, le=65536)
+    """Windows in one step of training."""
+    learning_rate: float = Field(default=2e-3, gt=0, le=1)
+    """At the start; it falls when the loss stalls."""
+    max_windows: int = Field(default=20000, ge=100, le=100_000_000)
+    """Training windows at most: more history is sampled evenly."""
+    per_entity: bool = False
+    """One model for each entity instead of one for the stream."""
+    seed: int = Field(default=7, ge=0, lt=2**31)
+    """The same seed, data and machine give the same model."""
+
+
+class Training(Strict):
+    """Which history is learned from."""
+
+    history: Positive = timedelta(days=90)
+    """How far back."""
+    until: Time | None = None
+    """ISO 8601 time after which nothing is learned from; the newest record when left out."""
+    holdout: float = Field(default=0.3, gt=0.05, lt=0.9)
+    """Share of that history, its latest part, kept for calibration."""
+
+
+class AlertPolicy(Strict):
+    """When people are told."""
+
+    false_alarms: Budget = Rate(count=1, seconds=604800)
+    """Alert budget: how many false alarms the stream can live with."""
+    merge: Positive = timedelta(minutes=10)
+    """Flags closer than this belong to one anomaly."""
+    receivers: tuple[Name, ...] = ("log",)
+    """Names from alerts.yaml."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for i, name in enumerate(self.receivers):
+            if name in self.receivers[:i]:
+                raise at("receivers", i, problem=f"{name} is named twice")
+        return self
+
+
+class Schedules(Strict):
+    """When Airflow runs the stream's DAGs: a cron line (UTC), a duration, or `never`."""
+
+    ingest: Schedule = "5m"
+    """How often new records are looked for."""
+    train: Schedule = "7d"
+    """How often a challenger is trained."""
+    score: Schedule = "15m"
+    """How often new records are scored; they also are when an ingest brought some."""
+
+
+class Retention(Strict):
+    """How long tables keep what they hold."""
+
+    observations: Positive = timedelta(days=730)
+    """Records as read."""
+    scores: Positive = timedelta(days=730)
+    """What the model thought of them."""
+    rejects: Positive = timedelta(days=90)
+    """Records that could not be read."""
+
+
+class StreamBase(Strict):
+    """What both kinds of stream have."""
+
+    name: Name
+    """The file's name without `.yaml`; may be left out."""
+    description: str = Field(default="", max_length=4000)
+    """For people: what is watched here, and what to do about an alert."""
+    owner: str = Field(default="", max_length=200)
+    """Who answers for it."""
+    source: FilesSource
+    """Where records come from."""
+    window: Window = Window()
+    """What the model sees at once."""
+    model: Model = Model()
+    """The autoencoder and how it is trained."""
+    training: Training = Training()
+    """Which history is learned from."""
+    alert: AlertPolicy = AlertPolicy()
+    """When people are told, and who."""
+    schedules: Schedules = Schedules()
+    """When Airflow runs: a cron line (UTC), a duration, or `never`."""
+    retention: Retention = Retention()
+    """How long tables keep what they hold."""
+    lateness: Duration = timedelta(minutes=10)
+    """Records this much behind the newest still change the scores they touch."""
+    shards: int = Field(default=1, ge=1, le=1024)
+    """Mapped scoring tasks the entities are spread over."""
+
+
+class SensorStream(StreamBase):
+    """Channels measured over time, for one or many machines."""
+
+    kind: Literal["sensor"]
+    """`sensor`: channels measured over time."""
+    fields: SensorFields
+    """Which columns mean what."""
+    grid: Grid = Grid()
+    """The regular UTC grid the records are put on."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names people know the channels by."""
+        return tuple(c.name for c in self.fields.channels)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each channel."""
+        return {c.name: c.unit for c in self.fields.channels}
+
+
+class TransactionStream(StreamBase):
+    """Payments or orders, each with an id, an amount and categories, in an entity's history."""
+
+    kind: Literal["transaction"]
+    """`transaction`: single events with an amount, each in the history of its entity."""
+    fields: TransactionFields
+    """Which columns mean what."""
+    window: Window = Window(length=16, stride=1, delay=0)
+    """What the model sees at once: so many transactions of one entity."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _own_window(cls, data: Any) -> Any:
+        # a file that sets only `length` must not fall back to the sensor's stride and delay
+        if not isinstance(data, Mapping) or not isinstance(data.get("window"), Mapping):
+            return data
+        return {**data, "window": {"length": 16, "stride": 1, "delay": 0, **data["window"]}}
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names people know the channels by."""
+        return ("amount", "pace", "time of day", *self.fields.categories)
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit of each channel."""
+        return {"amount": self.fields.unit}
+
+
+Stream = SensorStream | TransactionStream
+
+
+def parse_stream(text: str | bytes) -> Stream:
+    """Read a stream back from its own `model_dump_json`; ValueError (pydantic's) if it is none."""
+    return _PARSER.validate_json(text)
+
+
+_PARSER: TypeAdapter[Stream] = TypeAdapter(Annotated[Stream, Field(discriminator="kind")])

@@ -1,0 +1,22 @@
+"""From reconstruction errors to calibrated scores, events and contributions.
+
+In: windows with their reconstructions, as numpy arrays. Out: scores on one scale (1 is the threshold),
+who contributed, and events. Pure functions and frozen thresholds: no files, no clock, no network.
+"""
+
+from pipeline.detect.contributions import contributions
+from pipeline.detect.detector import Detector, HeldOut, Scored
+from pipeline.detect.events import events
+from pipeline.detect.rows import RowErrors, channel_errors
+from pipeline.detect.threshold import Threshold
+
+__all__ = [
+    "Detector",
+    "HeldOut",
+    "RowErrors",
+    "Scored",
+    "Threshold",
+    "channel_errors",
+    "contributions",
+    "events",
+]

@@ -1,0 +1,197 @@
+"""Learning: where prepare, models and detect meet to make a detector bundle out of a stream's history.
+
+In: a table of observations. Out: a bundle folder, and all there is to say and draw about it. Pure but for
+that folder. The history is cut by time into three: what is learned from, what training stops by, and
+what the threshold is calibrated on, which no training saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.detect import Detector, HeldOut
+from pipeline.errors import NotEnoughData
+from pipeline.models.bundle import Bundle
+from pipeline.models.process import train_in_process
+from pipeline.models.reconstruct import Reconstructor
+from pipeline.prepare import Preparer, Series, Split, Windows, cut_time, new_preparer, split
+from pipeline.scoring import Rows, Scorer, moment, reconstruct, windows_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from pipeline.config.models import Stream
+    from pipeline.models.progress import Epoch, Trained
+
+VALIDATION = 0.15  # latest share of the training part that early stopping looks at
+MOST_VALIDATION = 4000  # windows early stopping looks at
+LEAST_WINDOWS = 20  # fewer say nothing
+_MICROSECOND = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A finished detector and how it came about."""
+
+    folder: Path
+    bundle: Bundle
+    trained: dict[str, Trained]
+    """By entity; `""` is the stream's own model."""
+    detector: Detector
+    held_out: list[Rows]
+    """What calibration saw: the latest part of the history."""
+    since: datetime
+    """Start of that part."""
+    windows: int
+    """Windows learned from."""
+    train_errors: NDArray[np.float32]
+    """Joint scores of rows the model did learn from, for comparison."""
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The history, prepared and cut."""
+
+    preparer: Preparer
+    learn: list[Series]
+    stop: list[Series]
+    stop_since: int
+    judge: Split
+
+
+def learn(
+    stream: Stream,
+    records: pa.Table,
+    folder: Path,
+    *,
+    on_epoch: Callable[[Epoch], None] | None = None,
+) -> Learned:
+    """Learn what normal looks like in `records` and write the detector bundle to `folder / "bundle"`.
+
+    Raises:
+        NotEnoughData: there is too little history for one of the three parts.
+        BundleError: the exported model does not agree with the trained one.
+    """
+    parts = _cut(stream, records)
+    members, trained, windows = _train(stream, parts, folder, on_epoch)
+    own = {entity: Reconstructor(where / "model.onnx") for entity, where in members.items()}
+
+    def models(entity: str) -> Reconstructor:
+        return own.get(entity, own[""])
+
+    held_out = reconstruct(stream, parts.preparer, parts.judge.held_out, models, since=parts.judge.since)
+    detector = calibrate(stream, parts.preparer, held_out)
+    bundle = Bundle.write(
+        folder / "bundle",
+        stream,
+        features=parts.preparer.features_.names,
+        members=members,
+        preparer=parts.preparer.to_dict(),
+        detector=detector.to_dict(),
+        training=_summary(trained, windows),
+    )
+    sample = reconstruct(stream, parts.preparer, parts.learn[-8:], models)
+    scores = np.concatenate([detector.score(rows.errors).score for rows in sample])
+    since = moment(parts.judge.since)
+    return Learned(folder, bundle, trained, detector, held_out, since, windows, scores)
+
+
+def calibrate(stream: Stream, preparer: Preparer, held_out: Sequence[Rows]) -> Detector:
+    """Turn the alert budget into a threshold on normal errors held out in time."""
+    sensor = preparer.step_us is not None
+    pieces = [HeldOut(rows.series.entity, rows.series.time, rows.errors) for rows in held_out]
+    return Detector(span=8 if sensor else 1).fit(
+        pieces,
+        per_second=stream.alert.false_alarms.per_second,
+        merge_us=stream.alert.merge // _MICROSECOND,
+        step_us=preparer.step_us,
+    )
+
+
+def held_out_error(rows: Sequence[Rows]) -> float:
+    """Return how far expected is from actual, over how much actual varies: 0 perfect, 1 no better than a mean.
+
+    In the channels' own units and averaged over channels, so that models with different scalings compare.
+    Each difference is held to ten times the channel's median one: a single wild value decides nothing.
+    """
+    expected = np.concatenate([r.expected for r in rows])
+    actual = np.concatenate([r.series.actual for r in rows])
+    shares = []
+    for channel in range(actual.shape[1]):
+        known = np.isfinite(expected[:, channel]) & np.isfinite(actual[:, channel])
+        real, off = actual[known, channel], np.abs(expected[known, channel] - actual[known, channel])
+        if len(real) and (spread := float(np.std(real))) > 0:
+            shares.append(float(np.mean(np.minimum(off, 10 * np.median(off) + 1e-12) ** 2)) / spread**2)
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def judge_again(scorer: Scorer, records: pa.Table, since: datetime) -> float:
+    """Return the held-out error of another bundle on the same rows: the gate compares like with like."""
+    return held_out_error([judged.rows for judged in scorer.judge(records, start=since)])
+
+
+def _cut(stream: Stream, records: pa.Table) -> _Parts:
+    """Prepare the history, scaled by its training part alone, and cut it in three by time."""
+    cut = cut_time(records, stream.training.holdout)
+    preparer = new_preparer(stream).fit(records, until=cut)
+    embargo, length = preparer.embargo // _MICROSECOND, stream.window.length
+    judge = split(preparer.transform(records), cut, embargo, length)
+    times = np.concatenate([s.time for s in judge.train])
+    stop_cut = int(np.quantile(times, 1 - VALIDATION, method="nearest"))
+    stop = split(judge.train, stop_cut, embargo, length)
+    return _Parts(preparer, stop.train, stop.held_out, stop.since, judge)
+
+
+def _train(
+    stream: Stream, parts: _Parts, folder: Path, on_epoch: Callable[[Epoch], None] | None
+) -> tuple[dict[str, Path], dict[str, Trained], int]:
+    """Train one model for the stream, and where asked one for each entity that has history enough.
+
+    Returns folders and summaries by entity ("" is the stream), and the stream's number of windows.
+    """
+    pairs = {"": _pair(stream, parts, None)}
+    if stream.model.per_entity:
+        names = sorted({series.entity for series in parts.learn})
+        own = {name: _pair(stream, parts, name) for name in names}
+        pairs |= {name: pair for name, pair in own.items() if min(map(len, pair)) >= LEAST_WINDOWS}
+    if len(pairs[""][0]) < LEAST_WINDOWS or not len(pairs[""][1]):
+        raise NotEnoughData(
+            f"{stream.name}: {len(pairs[''][0])} windows of {stream.window.length} rows to learn from; "
+            f"at least {LEAST_WINDOWS} are needed: wait for more history or shorten `window.length`"
+        )
+    members = {name: folder / "models" / str(number) for number, name in enumerate(pairs)}
+    trained = {
+        name: train_in_process(stream.model, *pair, members[name], on_epoch=on_epoch, work=folder)
+        for name, pair in pairs.items()
+    }
+    return members, trained, len(pairs[""][0])
+
+
+def _pair(stream: Stream, parts: _Parts, entity: str | None) -> tuple[Windows, Windows]:
+    def of(series: list[Series]) -> list[Series]:
+        return [s for s in series if entity is None or s.entity == entity]
+
+    learn = windows_of(stream, parts.preparer, of(parts.learn))
+    stop = windows_of(stream, parts.preparer, of(parts.stop), parts.stop_since)
+    seed = stream.model.seed
+    return learn.sample(stream.model.max_windows, seed), stop.sample(MOST_VALIDATION, seed)
+
+
+def _summary(trained: dict[str, Trained], windows: int) -> dict[str, Any]:
+    own = trained[""]
+    return {
+        "windows": windows,
+        "epochs": own.epochs,
+        "val_loss": own.val_loss,
+        "seconds": round(own.seconds, 2),
+        "parameters": own.parameters,
+        "onnx_difference": max(t.onnx_difference for t in trained.values()),
+        "models": len(trained),
+    }

@@ -1,0 +1,22 @@
+"""Prepare: observations become regular, scaled, masked series, and windows of them; pure, no I/O.
+
+In: Arrow tables of one stream. Out: `Series`, `Windows`, a split by time.
+"""
+
+from pipeline.prepare.preparer import Preparer, load_preparer, new_preparer
+from pipeline.prepare.series import Features, Series
+from pipeline.prepare.splitting import Split, cut_time, shard, split
+from pipeline.prepare.windows import Windows
+
+__all__ = [
+    "Features",
+    "Preparer",
+    "Series",
+    "Split",
+    "Windows",
+    "cut_time",
+    "load_preparer",
+    "new_preparer",
+    "shard",
+    "split",
+]

@@ -1,0 +1,144 @@
+"""Sensors: irregular readings in, one regular, scaled, masked series per entity and segment out.
+
+`fit` learns the scaling, from training data; `transform` lays out the grid; `expected` undoes the scaling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.config.models import SensorStream
+from pipeline.errors import BundleError, NotEnoughData
+from pipeline.prepare import grid, scaling
+from pipeline.prepare.scaling import Scaling
+from pipeline.prepare.series import Features, Floats, Series, Singles, squash
+
+OWN_SCALE_FROM = 200
+"""Values of a channel in training from which an entity is scaled by its own history."""
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class SensorPreparer:
+    """Puts a sensor stream on its grid and scales it; pure, knows nothing but the stream and its fit."""
+
+    pooled_: Scaling
+    own_: dict[str, Scaling]
+
+    def __init__(self, stream: SensorStream) -> None:
+        self.stream = stream
+
+    @property
+    def step_us(self) -> int:
+        """Length of a grid cell in microseconds."""
+        return self.stream.grid.step // _MICROSECOND
+
+    @property
+    def reach(self) -> int:
+        """Cells after the last reading for which rows exist: as far as a window can still see it."""
+        return self.stream.window.length + self.stream.grid.hold
+
+    @property
+    def context(self) -> timedelta:
+        """Earlier data that the first new row needs to be the same as if everything had been given."""
+        return (self.reach + 1) * self.stream.grid.step
+
+    @property
+    def embargo(self) -> timedelta:
+        """Time left out between training and held-out data: one window."""
+        return self.stream.window.length * self.stream.grid.step
+
+    @property
+    def window_reach(self) -> timedelta | None:
+        """How far back a window may look, apart from its length: sensors have no other limit."""
+        return None
+
+    @property
+    def features_(self) -> Features:
+        """One feature for each channel."""
+        names = self.stream.channels
+        return Features(names, np.arange(len(names), dtype=np.int32))
+
+    def fit(self, table: pa.Table, *, until: int | None = None) -> Self:
+        """Learn the scaling from complete cells before `until` (microseconds UTC).
+
+        Raises:
+            NotEnoughData: nothing was measured in them.
+        """
+        cells = self._observe(table, None, until)
+        if not len(cells.cell):
+            raise NotEnoughData(f"{self.stream.name}: no reading to learn the scaling from")
+        self.pooled_ = scaling.fit_pooled(cells.values)
+        edges = np.searchsorted(cells.entity, np.arange(len(cells.entities) + 1))
+        self.own_ = {
+            name: scaling.fit_own(cells.values[begin:end], self.pooled_, OWN_SCALE_FROM)
+            for name, begin, end in zip(cells.entities, edges[:-1], edges[1:], strict=True)
+            if end - begin >= OWN_SCALE_FROM
+        }
+        return self
+
+    def transform(
+        self, table: pa.Table, *, start: int | None = None, until: int | None = None
+    ) -> list[Series]:
+        """Lay out and scale the table's readings, entity by entity, segment by segment.
+
+        Args:
+            table: columns entity, time and channels, in any order; not modified.
+            start: cells that begin before this moment (microseconds UTC) are left out.
+            until: cells that end after it are left out as not complete yet. Left out, the cell of the
+                newest reading of any entity is the last.
+        """
+        cells = self._observe(table, start, until)
+        last = None if until is None else until // self.step_us - 1
+        laid = grid.segments(cells, self.stream.grid.hold, self.reach, last)
+        return [self._series(segment) for segment in laid]
+
+    def expected(self, series: Series, recon: Floats | Singles) -> Floats:
+        """Return reconstructed features [T, F] in the channels' own units [T, C]."""
+        return self._scaling(series.entity).invert(np.asarray(recon, dtype=np.float64))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what was learned and on which grid, as JSON can hold it."""
+        own = {name: learned.to_dict() for name, learned in self.own_.items()}
+        return {**self._about(), "pooled": self.pooled_.to_dict(), "own": own}
+
+    @classmethod
+    def from_dict(cls, stream: SensorStream, saved: Mapping[str, Any]) -> Self:
+        """Restore a fitted preparer; BundleError if it was fitted for another grid or other channels."""
+        preparer = cls(stream)
+        for key, value in preparer._about().items():
+            if saved.get(key) != value:
+                raise BundleError(f"{key} was {saved.get(key)} in training and is now {value}: train again")
+        width = len(stream.channels)
+        preparer.pooled_ = Scaling.from_dict(saved.get("pooled", {}), width)
+        own = saved.get("own")
+        if not isinstance(own, Mapping):
+            raise BundleError("the scaling of single entities in the bundle is damaged")
+        preparer.own_ = {str(name): Scaling.from_dict(learned, width) for name, learned in own.items()}
+        return preparer
+
+    def _about(self) -> dict[str, Any]:
+        on = self.stream.grid
+        return {
+            "kind": "sensor",
+            "channels": list(self.stream.channels),
+            "step_us": self.step_us,
+            "aggregate": on.aggregate,
+            "hold": on.hold,
+        }
+
+    def _observe(self, table: pa.Table, start: int | None, until: int | None) -> grid.Cells:
+        how = self.stream.grid.aggregate
+        return grid.observe(table, self.stream.channels, self.step_us, how, start=start, until=until)
+
+    def _scaling(self, entity: str) -> Scaling:
+        return self.own_.get(entity, self.pooled_)
+
+    def _series(self, segment: grid.Segment) -> Series:
+        values = squash(self._scaling(segment.entity).apply(segment.values))
+        mask = ~np.isnan(segment.values)
+        return Series(segment.entity, segment.cell * self.step_us, values, mask, segment.values)
