@@ -7,6 +7,7 @@ Exit codes: 0 well; 2 somebody has to act; 3 a YAML file is wrong; 4 the data ca
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -19,7 +20,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline import __version__, log
-from pipeline.config.models import parse_duration
 from pipeline.errors import ConfigError, OffbeatError
 
 app = typer.Typer(
@@ -92,12 +92,17 @@ def check(as_json: Json = False) -> None:
 @app.command()
 def schema(
     folder: Annotated[Path, typer.Argument(help="Where to write.")] = Path("configs/schema"),
+    reference: Annotated[Path | None, typer.Option(help="Also write the keys as Markdown, here.")] = None,
 ) -> None:
     """Write the JSON Schemas from which editors complete and check the YAML files."""
+    from pipeline.config.reference import reference as keys
     from pipeline.config.schema import write_schemas
 
     for path in write_schemas(folder):
         out.print(str(path))
+    if reference:
+        reference.write_text(keys(), encoding="utf-8")
+        out.print(str(reference))
 
 
 @app.command()
@@ -228,14 +233,48 @@ def simulate(
 
 
 @app.command()
+def demo(
+    data: Annotated[Path | None, typer.Option(help="Folder of public labelled data; else simulated.")] = None,
+    days: Annotated[int, typer.Option(min=8, help="Days to simulate.")] = 21,
+    seed: Annotated[int, typer.Option(help="Same seed, same data.")] = 7,
+    pictures: Annotated[Path | None, typer.Option(help="Also write the README's pictures here.")] = None,
+) -> None:
+    """Take streams with known faults from raw records to delivered alerts, through Airflow and MLflow.
+
+    Everything it makes lies in `demo/` (on real data `demo-real/`) below Offbeat's home.
+    """
+    from pipeline.demo import Options, run
+    from pipeline.home import Home
+
+    log.configure(level=logging.WARNING)
+    raise typer.Exit(run(Options(data, days, seed, pictures), Home.find()))
+
+
+@app.command()
+def up(
+    speedup: Annotated[float, typer.Option(min=0.1, help="Simulated seconds in one second.")] = 60,
+) -> None:
+    """Leave Airflow, MLflow and a live simulator running, on what `offbeat demo` made."""
+    from pipeline.demo.live import up as start
+    from pipeline.home import Home
+
+    for line in start(Home.find(), speedup=speedup):
+        out.print(line, highlight=False)
+
+
+@app.command()
+def down() -> None:
+    """Stop what `offbeat up` or a demo left running."""
+    from pipeline.demo.live import down as stop
+    from pipeline.home import Home
+
+    out.print(f"stopped: {', '.join(stop(Home.find())) or 'nothing was running'}")
+
+
+@app.command()
 def version() -> None:
     """Print Offbeat's version."""
     out.print(__version__)
-
-
-def seconds(text: str) -> float:
-    """Read a duration such as 90s or 5m as seconds."""
-    return parse_duration(text).total_seconds()
 
 
 def main() -> None:

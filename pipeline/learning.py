@@ -116,7 +116,7 @@ def calibrate(stream: Stream, preparer: Preparer, held_out: Sequence[Rows]) -> D
 
 
 def held_out_error(rows: Sequence[Rows]) -> float:
-    """Return how far expected is from actual, over how much actual varies: 0 perfect, 1 no better than a mean.
+    """Return how far expected is from actual over how much actual varies: 0 perfect, 1 as good as a mean.
 
     In the channels' own units and averaged over channels, so that models with different scalings compare.
     Each difference is held to ten times the channel's median one: a single wild value decides nothing.

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.detect import Detector, RowErrors, Scored, channel_errors, contributions
+from pipeline.detect import Detector, RowMeans, Scored, channel_errors, contributions, squared_errors
 from pipeline.prepare import Preparer, Series, Windows, load_preparer
 from pipeline.schemas import SCORES, TIME
 
@@ -112,18 +113,21 @@ def _rows(
     windows = windows_of(stream, preparer, series, since)
     offsets = np.concatenate([[0], np.cumsum([len(s) for s in series])])
     of = preparer.features_
-    sums = RowErrors(int(offsets[-1]), len(of), delay=stream.window.delay, stride=stream.window.stride)
+    means = RowMeans(int(offsets[-1]), len(of), delay=stream.window.delay, stride=stream.window.stride)
     ends = offsets[windows.series_index] + windows.end
     for begin in range(0, len(windows), CHUNK):
         chunk = slice(begin, begin + CHUNK)
         values, mask = windows.gather(chunk)
-        sums.add(ends[chunk], values, mask, model(values, mask))
-    errors = channel_errors(sums.errors(), of.channel_of, len(stream.channels))
-    made = sums.reconstruction()
-    spans = [slice(a, b) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
-    return [
-        Rows(s, errors[span], preparer.expected(s, made[span])) for s, span in zip(series, spans, strict=True)
-    ]
+        means.add(ends[chunk], mask, model(values, mask))
+    made = means.reconstruction()
+    spans = (slice(a, b) for a, b in pairwise(offsets))
+    return [_compare(stream, preparer, s, made[span]) for s, span in zip(series, spans, strict=True)]
+
+
+def _compare(stream: Stream, preparer: Preparer, series: Series, made: NDArray[np.float32]) -> Rows:
+    errors = squared_errors(series.values, made)
+    by_channel = channel_errors(errors, preparer.features_.channel_of, len(stream.channels))
+    return Rows(series, by_channel, preparer.expected(series, made))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ other rooms import config's types from, those of alerts.yaml and the small value
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
@@ -249,8 +250,15 @@ Stream = SensorStream | TransactionStream
 
 
 def parse_stream(text: str | bytes) -> Stream:
-    """Read a stream back from its own `model_dump_json`; ValueError (pydantic's) if it is none."""
-    return _PARSER.validate_json(text)
+    """Read a stream back from its own `model_dump_json`; ValueError (pydantic's, or JSON's) if it is none."""
+    return _PARSER.validate_python(_as_yaml_gives(json.loads(text)))
+
+
+def _as_yaml_gives(data: Any) -> Any:
+    """Return JSON with its lists as tuples, which strict models ask for."""
+    if isinstance(data, dict):
+        return {key: _as_yaml_gives(value) for key, value in data.items()}
+    return tuple(map(_as_yaml_gives, data)) if isinstance(data, list) else data
 
 
 _PARSER: TypeAdapter[Stream] = TypeAdapter(Annotated[Stream, Field(discriminator="kind")])

@@ -68,11 +68,12 @@ def parts(units: NDArray[np.float32], top: int) -> tuple[NDArray[np.float64], ND
     return np.where(empty, np.nan, mean), np.where(empty, np.nan, peak)
 
 
-def smooth(series: NDArray[np.float64], span: int) -> NDArray[np.float64]:
+def smooth(series: NDArray[np.float64], span: int, support: float = 0.0) -> NDArray[np.float64]:
     """Average each row with the few before it, weights falling exponentially; NaN rows stay NaN.
 
     The kernel ends after `kernel(span)` rows, so a row does not depend on where its slice began.
-    Missing rows are left out of the average.
+    Missing rows are left out of the average; a row that has less than `support` (0 to 1) of the kernel's
+    weight behind it gets none.
     """
     if span <= 1:
         return series
@@ -83,7 +84,8 @@ def smooth(series: NDArray[np.float64], span: int) -> NDArray[np.float64]:
     for back, w in enumerate(weights[: len(series)]):
         total[back:] += w * filled[: len(series) - back]
         weight[back:] += w * seen[: len(series) - back]
-    return np.where(seen, total / np.where(seen, weight, 1), np.nan)
+    known = seen & (weight >= support * weights.sum())
+    return np.where(known, total / np.where(known, weight, 1), np.nan)
 
 
 def kernel(span: int) -> NDArray[np.float64]:

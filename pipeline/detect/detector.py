@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 
 from pipeline.detect import calibrate
 from pipeline.detect.clusters import Scores
-from pipeline.detect.threshold import Threshold, fit_threshold
+from pipeline.detect.threshold import MIN_ROWS, Threshold, fit_threshold
 from pipeline.errors import BundleError, DataError, NotEnoughData
 
 FLOOR = 1.0  # joint score of usual rows: no threshold lies below what is usual
+SUPPORT = 0.6  # of the slow look's weight that a row needs behind it: some `slow / 2` rows
+SETTINGS: dict[str, type] = {"span": int, "top": int, "weight": float, "slow": int}
 FORMAT = 1
 
 
@@ -62,8 +64,14 @@ class Detector:
     that 1 is usual for both. The mean sees a fault that spreads thinly, the top one that strikes few
     channels of many. It rises with every channel's error.
 
+    It is looked at twice: smoothed over `span` rows, which sees what is sharp, and over `slow` rows, which
+    sees what is faint and lasts. Each look has its own threshold for half the alert budget, and a row's
+    score is the higher of the two. The slow look sees no more of a row than the fast one's threshold, so
+    that a spike is not smeared over the hour that follows it.
+
     Args:
-        span: of the exponential smoothing, in rows; 1 for none, as for transactions.
+        span: of the fast look's exponential smoothing, in rows; 1 for none, as for transactions.
+        slow: of the slow look's; 8 times `span` by default, and none where `span` is 1.
         top: how many of the largest channel errors the second half averages; by default the root of
             the number of channels, rounded up, between one channel and all.
         weight: of the second half, 0 to 1.
@@ -77,13 +85,19 @@ class Detector:
         True
     """
 
-    def __init__(self, span: int = 8, top: int | None = None, weight: float = 0.5) -> None:
+    slow_: Threshold | None
+    """Of the slow look; None where there is none, or too little was held out for it."""
+
+    def __init__(
+        self, span: int = 8, top: int | None = None, weight: float = 0.5, slow: int | None = None
+    ) -> None:
         self.span, self.top, self.weight = span, top, weight
+        self.slow = slow if slow is not None else (8 * span if span > 1 else 1)
 
     @property
     def context_rows(self) -> int:
         """Earlier rows that the first row to be scored needs."""
-        return len(calibrate.kernel(self.span)) - 1
+        return len(calibrate.kernel(max(self.span, self.slow))) - 1
 
     def fit(
         self,
@@ -112,16 +126,28 @@ class Detector:
         self.top_ = self.top or math.ceil(math.sqrt(held_out[0].errors.shape[1]))
         self.scale_ = calibrate.channel_scales(b for h in held_out for b in calibrate.root_blocks(h.errors))
         self.usual_ = _usual([calibrate.parts(u, self.top_) for h in held_out for u in self._units(h.errors)])
-        joint = [calibrate.smooth(self._joint(h.errors), self.span) for h in held_out]
-        scores = _lay_out(held_out, joint)
-        self.threshold_ = fit_threshold(
-            scores,
-            per_second=per_second,
-            seconds=seconds or _watched(scores.time, step_us),
-            gap_us=gap_us(merge_us, step_us),
-            floor=FLOOR,
-        )
+        raw = [self._joint(h.errors) for h in held_out]
+        looks = 2 if self.slow > 1 else 1
+
+        def level(joint: list[NDArray[np.float64]]) -> Threshold:
+            scores = _lay_out(held_out, joint)
+            return fit_threshold(
+                scores,
+                per_second=per_second / looks,
+                seconds=seconds or _watched(scores.time, step_us),
+                gap_us=gap_us(merge_us, step_us),
+                floor=FLOOR,
+            )
+
+        self.threshold_, self.slow_ = level([calibrate.smooth(joint, self.span) for joint in raw]), None
+        if looks == 2:
+            slow = [self._slow(joint) for joint in raw]
+            known = sum(int(np.count_nonzero(~np.isnan(joint))) for joint in slow)
+            self.slow_ = level(slow) if known >= MIN_ROWS else None
         return self
+
+    def _slow(self, joint: NDArray[np.float64]) -> NDArray[np.float64]:
+        return calibrate.smooth(np.minimum(joint, self.threshold_.value), self.slow, SUPPORT)
 
     def score(self, errors: NDArray[np.floating[Any]]) -> Scored:
         """Judge the rows of one series, in time order.
@@ -136,11 +162,13 @@ class Detector:
         if errors.shape[1] != len(self.scale_):
             raise DataError(f"{errors.shape[1]} channels to judge, {len(self.scale_)} learned")
         raw = self._joint(errors)
-        score = calibrate.smooth(raw, self.span)
-        share = [calibrate.shares(units) for units in self._units(errors)]
         level = self.threshold_.value
+        score = calibrate.smooth(raw, self.span) / level
+        if self.slow_:
+            score = np.fmax(score, self._slow(raw) / self.slow_.value)
+        share = [calibrate.shares(units) for units in self._units(errors)]
         return Scored(
-            score=(score / level).astype(np.float32),
+            score=score.astype(np.float32),
             raw=(raw / level).astype(np.float32),
             share=np.concatenate([np.empty((0, len(self.scale_)), np.float32), *share]),
         )
@@ -160,7 +188,8 @@ class Detector:
     @property
     def diagnostics(self) -> dict[str, float]:
         """How the threshold came about, as numbers for MLflow."""
-        return {k: float(v) for k, v in asdict(self.threshold_).items()}
+        looks = {"": self.threshold_} | ({"slow.": self.slow_} if self.slow_ else {})
+        return {f"{look}{k}": float(v) for look, one in looks.items() for k, v in asdict(one).items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return settings and what was learned, JSON-able; `from_dict` gives the same scores."""
@@ -172,6 +201,8 @@ class Detector:
             "scale": self.scale_.tolist(),
             "usual": list(self.usual_),
             "threshold": asdict(self.threshold_),
+            "slow": self.slow,
+            "slow_threshold": asdict(self.slow_) if self.slow_ else None,
         }
 
     @classmethod
@@ -184,12 +215,14 @@ class Detector:
         try:
             if learned["format"] != FORMAT:
                 raise BundleError(f"detector format {learned['format']!r} is not {FORMAT}")
-            made = cls(int(learned["span"]), int(learned["top"]), float(learned["weight"]))
+            made = cls(*(kind(learned[k]) for k, kind in SETTINGS.items()))
             made.top_ = int(learned["top"])
             made.scale_ = np.asarray(learned["scale"], np.float64)
             made.usual_ = (float(learned["usual"][0]), float(learned["usual"][1]))
             made.threshold_ = Threshold(**learned["threshold"])
-            numbers = [*made.scale_.ravel(), *made.usual_, float(made.threshold_.value), made.span, made.top_]
+            made.slow_ = Threshold(**learned["slow_threshold"]) if learned["slow_threshold"] else None
+            levels = [float(one.value) for one in (made.threshold_, made.slow_) if one]
+            numbers = [*made.scale_.ravel(), *made.usual_, *levels, made.span, made.slow, made.top_]
         except (KeyError, IndexError, TypeError, ValueError) as e:
             raise BundleError(f"detector calibration is damaged: {e!r}") from e
         if (

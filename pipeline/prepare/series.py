@@ -18,7 +18,7 @@ Bools = npt.NDArray[np.bool_]
 Objects = npt.NDArray[np.object_]
 
 CLIP = 8.0
-"""Scaled features stay within this: a broken sensor must not drown every other channel."""
+"""What a model sees stays within this: a broken sensor must not drown every other channel."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Series:
     time: Ints
     """Microseconds UTC [T]: the start of a grid cell, or the moment of a transaction."""
     values: Singles
-    """Scaled features [T, F]; 0 where masked."""
+    """Scaled features [T, F], logarithmic beyond CLIP; 0 where masked."""
     mask: Bools
     """[T, F]; true where observed (or held)."""
     actual: Floats
@@ -64,5 +64,11 @@ class Series:
 
 
 def squash(values: Floats) -> Singles:
-    """Clip to ±CLIP as float32; NaN becomes 0."""
-    return np.nan_to_num(np.clip(values, -CLIP, CLIP), nan=0.0).astype(np.float32)
+    """Return scaled values as float32: as they are within ±CLIP, logarithmic beyond; NaN becomes 0.
+
+    A value of twenty spreads must count for more than one of ten, and one of a million for not much more
+    than one of a thousand.
+    """
+    size = np.nan_to_num(np.abs(values), nan=0.0, posinf=np.finfo(np.float64).max)
+    beyond = CLIP * (1 + np.log(np.maximum(size, CLIP) / CLIP))
+    return (np.sign(np.nan_to_num(values)) * np.where(size > CLIP, beyond, size)).astype(np.float32)

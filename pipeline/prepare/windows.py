@@ -14,7 +14,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.prepare.series import Bools, Ints, Series, Singles
+from pipeline.prepare.series import CLIP, Bools, Ints, Series, Singles
 
 Index = npt.ArrayLike | slice
 T = TypeVar("T", bound=np.generic)
@@ -56,7 +56,8 @@ class Windows:
         begins = np.cumsum(sizes) - sizes
         self._time = _joined([s.time for s in series], np.zeros(1, np.int64))
         width = series[0].values.shape[1] if len(series) else 0
-        self._values = _joined([s.values for s in series], np.zeros((1, width), np.float32))
+        values = _joined([s.values for s in series], np.zeros((1, width), np.float32))
+        self._values = np.clip(values, -CLIP, CLIP)
         self._mask = _joined([s.mask for s in series], np.zeros((1, width), np.bool_))
         self._padding = len(self._time) - 1
         owner = np.repeat(np.arange(len(series), dtype=np.int32), sizes)
@@ -84,7 +85,7 @@ class Windows:
         return self._time[self._row]
 
     def gather(self, idx: Index) -> tuple[Singles, Singles]:
-        """Return values and mask (0 or 1), both float32 [n, length, F], of the windows at `idx`."""
+        """Return values, held to ±CLIP, and mask (0 or 1), both float32 [n, length, F], of the windows."""
         chosen = idx if isinstance(idx, slice) else np.asarray(idx, dtype=np.int64)
         row, begin = self._row[chosen], self._begin[chosen]
         rows = row[:, None] + np.arange(1 - self.length, 1)

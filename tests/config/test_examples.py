@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.loader import load_project
-from pipeline.config.models import SensorStream
+from pipeline.config.models import SensorStream, parse_stream
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PROJECT = load_project(CONFIGS)
@@ -60,3 +60,9 @@ def _is_yaml(line: str) -> bool:
 def test_every_example_explains_itself(name: str) -> None:
     text = PROJECT.sources[name]
     assert sum("#" in line for line in text.splitlines()) >= 3
+
+
+@pytest.mark.parametrize("name", sorted(PROJECT.streams))
+def test_a_stream_reads_back_from_its_own_json(name: str) -> None:
+    stream = PROJECT.streams[name]
+    assert parse_stream(stream.model_dump_json()) == stream

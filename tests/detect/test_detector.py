@@ -143,7 +143,8 @@ def test_raw_shows_the_onset_at_once_and_smoothing_quiets_single_rows(detector):
 def test_smoothing_reaches_over_a_gap_but_never_fills_it(detector):
     errors = np.full((40, 4), 0.5, np.float32)
     errors[10:13] = np.nan
-    scored = detector.score(errors)
+    unhurried = Detector.from_dict({**detector.to_dict(), "slow_threshold": None})
+    scored = unhurried.score(errors)
     assert np.isnan(scored.score[10:13]).all()
     np.testing.assert_allclose(scored.score[13:], scored.score[0], rtol=1e-6)
 
@@ -213,3 +214,24 @@ def test_a_million_rows_are_calibrated_and_scored_in_blocks(sim):
     whole = detector.score(errors).score[at : at + 100]
     part = detector.score(errors[at - detector.context_rows : at + 100]).score[detector.context_rows :]
     np.testing.assert_array_equal(whole, part)
+
+
+def test_a_faint_fault_that_lasts_is_found_though_no_row_of_it_stands_out(sim):
+    rng = np.random.default_rng(3)
+    detector = sim.fitted(rng.normal(size=(20000, 4)) ** 2)
+    later = rng.normal(size=(4000, 4)) ** 2
+    later[2000:2300] *= 1.8
+    judged = detector.score(later)
+    assert not judged.flag[:2000].any()
+    assert judged.flag[2000:2330].any()
+    assert np.nanmax(judged.raw[2000:2300]) < 2 * np.nanmax(judged.raw[:2000])
+
+
+def test_a_spike_is_not_smeared_over_what_follows(sim):
+    rng = np.random.default_rng(3)
+    detector = sim.fitted(rng.normal(size=(20000, 4)) ** 2)
+    later = rng.normal(size=(4000, 4)) ** 2
+    later[2000] = 1e6
+    flagged = np.flatnonzero(detector.score(later).flag)
+    assert flagged[0] == 2000
+    assert flagged[-1] < 2000 + 3 * detector.span

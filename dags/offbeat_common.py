@@ -1,0 +1,145 @@
+"""What the DAG files share: schedules read from a stream, parameters, retries, and how errors end a task.
+
+In: a stream's configuration, a task's context. Out: arguments for `@dag` and `@task`. Imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import (
+    Asset,
+    AssetAny,
+    AssetOrTimeSchedule,
+    CronDataIntervalTimetable,
+    CronTriggerTimetable,
+    DeltaDataIntervalTimetable,
+    DeltaTriggerTimetable,
+    Param,
+)
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from pipeline.config.schedule import parse_schedule
+from pipeline.errors import NoChampion, TerminalError
+
+log = logging.getLogger("offbeat.dags")
+
+START = datetime(2000, 1, 1, tzinfo=UTC)
+"""Before any data: a backfill may go back this far. Nothing catches up by itself."""
+
+TRAIN_POOL = os.environ.get("OFFBEAT_TRAIN_POOL", "gpu")
+"""Pool that trainings share. `offbeat up` and compose make it; `default_pool` works where nobody did."""
+
+_ISO8601 = r"^\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(Z|[+-]\d{2}:\d{2})?)?$"
+
+RETRIES: dict[str, Any] = {
+    "retries": 4,
+    "retry_delay": timedelta(seconds=20),
+    "retry_exponential_backoff": 2.0,
+    "max_retry_delay": timedelta(minutes=10),
+}
+"""For transient errors; `outcomes` keeps terminal ones from being tried again."""
+
+COMMON: dict[str, Any] = {"catchup": False, "max_active_runs": 1}
+
+
+class Assets:
+    """What a stream's DAGs tell each other about."""
+
+    def __init__(self, stream: str) -> None:
+        self.observations = Asset(f"offbeat://{stream}/observations", group="offbeat")
+        self.model = Asset(f"offbeat://{stream}/model", group="offbeat")
+        self.no_model = Asset(f"offbeat://{stream}/no-model", group="offbeat")
+        self.anomalies = Asset(f"offbeat://{stream}/anomalies", group="offbeat")
+
+
+def every(schedule: str) -> Any:
+    """Return a timetable that runs at the times of `schedule`: a cron line, a duration, or `never`."""
+    when = parse_schedule(schedule)
+    if isinstance(when, timedelta):
+        return DeltaTriggerTimetable(when)
+    return CronTriggerTimetable(when, timezone="UTC") if when else None
+
+
+def intervals(schedule: str) -> Any:
+    """Return a timetable whose runs each own a stretch of time, which is what a backfill walks over."""
+    when = parse_schedule(schedule)
+    if isinstance(when, timedelta):
+        return DeltaDataIntervalTimetable(when)
+    return CronDataIntervalTimetable(when, timezone="UTC") if when else None
+
+
+def on_assets(timetable: Any, *assets: Asset) -> Any:
+    """Run at the times of `timetable`, if there are any, and whenever any of `assets` changes."""
+    if not assets:
+        return timetable
+    if timetable is None:
+        return AssetAny(*assets)
+    return AssetOrTimeSchedule(timetable=timetable, assets=AssetAny(*assets))
+
+
+def _moment(title: str, description: str) -> Param:
+    shape: dict[str, Any] = {"type": ["null", "string"], "format": "date-time", "pattern": _ISO8601}
+    return Param(None, title=title, description=description, **shape)
+
+
+def score_params() -> dict[str, Param]:
+    """Return what a person may set when scoring by hand."""
+    return {
+        "start": _moment("From", "Score again from here; left empty, only what is new."),
+        "end": _moment("Until", "Score up to here, not including it."),
+        "silent": Param(False, type="boolean", title="Silent", description="Record anomalies, alert nobody."),
+    }
+
+
+def scope(context: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a scoring run covers: a backfill its own interval, silently; any other what was asked."""
+    if context["dag_run"].run_type == "backfill":
+        begin, end = context["data_interval_start"], context["data_interval_end"]
+        return {"start": begin.isoformat(), "end": end.isoformat(), "silent": True}
+    return {name: context["params"].get(name) for name in ("start", "end", "silent")}
+
+
+def run_name(context: Mapping[str, Any]) -> str:
+    """Return the name of this run that alerts link to it by: `<dag id>/<run id>`."""
+    return f"{context['dag_run'].dag_id}/{context['dag_run'].run_id}"
+
+
+def tell_epoch(epoch: Mapping[str, Any]) -> None:
+    """Show a training's progress in the task's log."""
+    log.info(
+        "epoch %s",
+        ", ".join(f"{k} {v:.5g}" if isinstance(v, float) else f"{k} {v}" for k, v in epoch.items()),
+    )
+
+
+@contextmanager
+def outcomes(*early: type[TerminalError]) -> Iterator[None]:
+    """Turn a terminal error into a failure without retries; into a skip where it is only too early.
+
+    No champion yet is always too early; `early` names more. A transient error passes through, and Airflow tries
+    again with backoff.
+    """
+    try:
+        yield
+    except (NoChampion, *early) as error:
+        raise AirflowSkipException(str(error)) from error
+    except TerminalError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+def unless_news(context: Mapping[str, Any], summary: dict[str, Any], *counts: str) -> dict[str, Any]:
+    """Hand on `summary`; where all its `counts` are zero, keep it but skip, so that no asset event goes out.
+
+    Raises:
+        AirflowSkipException: nothing changed, so nobody downstream need wake.
+    """
+    if any(summary.get(count) for count in counts):
+        return summary
+    context["ti"].xcom_push(key="return_value", value=summary)
+    raise AirflowSkipException("nothing new")

@@ -1,0 +1,1 @@
+"""From an anomaly to somebody who knows: rendering, pictures, receivers, delivery."""

@@ -1,0 +1,97 @@
+"""One attempt at one delivery: render, send, and say in plain data how it went.
+
+In: a claimed delivery and its receiver. Out: an `Outcome`; no receiver's failure gets past this file.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pipeline import log
+from pipeline.alerts.message import Gone, Message, Receiver, Throttled
+from pipeline.alerts.render import render
+from pipeline.config.receivers import Delivery, Links
+from pipeline.errors import DeliveryFailed, DeliveryRefused
+from pipeline.events import Anomaly, Claimed
+
+_dice = random.SystemRandom()
+
+Picture = Callable[[Anomaly], bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt went; with no error, it was delivered."""
+
+    error: str = ""
+    final: bool = False
+    """No later attempt would do better."""
+    gone: bool = False
+    """Nor would any other alert."""
+    pause: timedelta | None = None
+    """How long the receiver asked to be left alone."""
+
+    @property
+    def sent(self) -> bool:
+        """Whether the receiver has it."""
+        return not self.error
+
+
+def attempt(receiver: Receiver, claimed: Claimed, compose: Callable[[Claimed], Message]) -> Outcome:
+    """Send once; every way it can go wrong becomes an outcome."""
+    try:
+        message = compose(claimed)
+    except (KeyError, TypeError, ValueError) as error:
+        return Outcome(f"the alert cannot be read: {type(error).__name__}", final=True)
+    try:
+        receiver.send(message)
+    except DeliveryRefused as error:
+        return Outcome(_said(error), final=True, gone=isinstance(error, Gone))
+    except DeliveryFailed as error:
+        return Outcome(_said(error), pause=error.retry_after if isinstance(error, Throttled) else None)
+    except Exception as error:  # noqa: BLE001 - the outermost boundary of code that isn't ours
+        return Outcome(f"a bug in the receiver: {type(error).__name__}")  # its text may hold secrets
+    return Outcome()
+
+
+def backoff(policy: Delivery, failures: int) -> timedelta:
+    """Return the wait after one more failure: doubled each time, capped, and between half and all of it."""
+    most = policy.backoff_max.total_seconds()
+    doubled = min(policy.backoff.total_seconds() * 2.0**failures, most)
+    return timedelta(seconds=doubled * _dice.uniform(0.5, 1.0))
+
+
+class Composer:
+    """Renders claimed deliveries, drawing each anomaly once for all its receivers."""
+
+    def __init__(self, links: Links, picture: Picture | None) -> None:
+        self._links, self._picture = links, picture
+        self._drawn: dict[str, bytes | None] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, claimed: Claimed) -> Message:
+        """Return the message to send."""
+        return render(claimed, self._links, self._draw(claimed) if claimed.event == "firing" else None)
+
+    def _draw(self, claimed: Claimed) -> bytes | None:
+        with self._lock:
+            if claimed.key not in self._drawn:
+                self._drawn[claimed.key] = self._try(claimed)
+            return self._drawn[claimed.key]
+
+    def _try(self, claimed: Claimed) -> bytes | None:
+        if self._picture is None:
+            return None
+        try:
+            return self._picture(Anomaly.from_json(claimed.payload))
+        except Exception as error:  # noqa: BLE001 - an alert without its picture is still an alert
+            log.get().warning("picture_failed", alert=claimed.key, error=f"{type(error).__name__}: {error}")
+            return None
+
+
+def _said(error: Exception) -> str:
+    return log.redact(str(error)) or type(error).__name__

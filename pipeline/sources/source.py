@@ -1,0 +1,44 @@
+"""What every source answers to: `read(position, limit)` gives a batch, and the position after it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from pipeline import schemas
+
+# A reject as a source hands it on: what is stored but for the batch, and the header that a bare CSV line
+# needs to be read again (a JSON list of names; null where the raw bytes explain themselves).
+REJECTED = pa.schema([f for f in schemas.REJECTS if f.name not in ("batch", "header")]).append(
+    pa.field("header", pa.string())
+)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one read took: `received == records.num_rows + rejects.num_rows`, always.
+
+    `records` has `schemas.records(stream)`, `rejects` has `REJECTED`; `position` is JSON-able and goes into
+    the store in the same commit; `more` says that reading again at once may give more.
+    """
+
+    records: pa.Table
+    rejects: pa.Table
+    received: int
+    position: dict[str, Any]
+    more: bool
+
+
+class Source(Protocol):
+    """Anything records come from."""
+
+    def read(self, position: Mapping[str, Any], limit: int) -> Batch:
+        """Return at most `limit` records and rejects that follow `position` (`{}` at the start).
+
+        Reads only: the same position gives the same records again until the store has moved it.
+        Raises Unavailable where the source does not answer.
+        """
+        ...

@@ -1,0 +1,48 @@
+"""One read under way: what it may still take, what it took so far, and when it is."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+
+from pipeline.sources.conform import Conformer
+from pipeline.sources.rejects import RAW_LIMIT, Reject, table
+
+BYTES = 96 << 20  # of files in one batch: rows may be wide, and memory is bounded
+STALE = timedelta(hours=1)  # a broken file left alone so long will not be finished
+
+
+@dataclass
+class Work:
+    """A batch being filled, at most `rows` rows and about `bytes` bytes of them."""
+
+    rows: int
+    now: datetime
+    room: int = BYTES
+    records: list[pa.Table] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+
+    @property
+    def spent(self) -> bool:
+        """Whether the batch is full."""
+        return self.rows <= 0 or self.room <= 0
+
+    def took(self, rows: int, size: int) -> None:
+        """Count what was taken."""
+        self.rows, self.room = self.rows - rows, self.room - size
+
+    def reject(self, source: str, position: int, line: int | None, reason: str, raw: bytes) -> None:
+        """Add a reject that stands for more than a line, and so cannot be read again as one."""
+        self.rejects.append(Reject(source, position, line, reason, raw[:RAW_LIMIT]))
+
+    def left_alone(self, stat: os.stat_result, span: timedelta) -> bool:
+        """Say whether a file has not been written to for `span`."""
+        return self.now.timestamp() - stat.st_mtime >= span.total_seconds()
+
+    def filled(self, conform: Conformer) -> tuple[pa.Table, pa.Table]:
+        """Return the records and the rejects taken."""
+        records = pa.concat_tables(self.records) if self.records else conform.schema.empty_table()
+        return records, table(self.rejects, self.now)

@@ -1,0 +1,122 @@
+"""The steps, and the only place where all rooms meet: `Offbeat.open().ingest("pump_station")`.
+
+Each reads stored input, writes stored output, can be killed anywhere and run again. The command line
+and the DAGs call nothing else. Arguments and answers are JSON-able; times are aware, UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.workspace import Workspace
+
+__all__ = ["Offbeat"]
+
+When = datetime | str | None
+
+
+def _aware(when: When) -> datetime | None:
+    """Return a time as aware, UTC; one without an offset is UTC already."""
+    if when is None:
+        return None
+    moment = datetime.fromisoformat(when) if isinstance(when, str) else when
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+class Offbeat(Workspace):
+    """The steps over one workspace. Each imports what it needs when it is called, and no more."""
+
+    def ingest(self, stream: str) -> dict[str, Any]:
+        """Drain the stream's source into observations and rejects."""
+        from pipeline.steps.ingest import ingest
+
+        return ingest(self, stream)
+
+    def replay(self, stream: str) -> dict[str, Any]:
+        """Read the stream's rejects again under today's config."""
+        from pipeline.steps.ingest import replay
+
+        return replay(self, stream)
+
+    def train(
+        self,
+        stream: str,
+        *,
+        on_epoch: Callable[[dict[str, Any]], None] | None = None,
+        promote: bool = True,
+    ) -> dict[str, Any]:
+        """Train on the stream's history; promote what passes the gate."""
+        from pipeline.steps.train import train
+
+        return train(self, stream, on_epoch=on_epoch, promote=promote)
+
+    def plan(self, stream: str, start: When = None, end: When = None) -> list[dict[str, Any]]:
+        """Return the shards that have something to score."""
+        from pipeline.steps.score import plan
+
+        return plan(self, stream, _aware(start), _aware(end))
+
+    def score(self, stream: str, *, shard: int = 0, start: When = None, end: When = None) -> dict[str, Any]:
+        """Score one shard: what is new, or [start, end) again."""
+        from pipeline.steps.score import score
+
+        return score(self, stream, shard=shard, start=_aware(start), end=_aware(end))
+
+    def flag(
+        self,
+        stream: str,
+        *,
+        start: When = None,
+        end: When = None,
+        silent: bool = False,
+        airflow_run: str | None = None,
+    ) -> dict[str, Any]:
+        """Turn scores into anomalies, and anomalies into alerts."""
+        from pipeline.steps.flag import flag
+
+        return flag(
+            self, stream, start=_aware(start), end=_aware(end), silent=silent, airflow_run=airflow_run
+        )
+
+    def score_all(
+        self, stream: str, *, start: When = None, end: When = None, silent: bool = False
+    ) -> dict[str, Any]:
+        """Plan, score every shard and flag, in this process."""
+        rows = flags = 0
+        for shard in self.plan(stream, start, end):
+            done = self.score(stream, **shard)
+            rows, flags = rows + done["rows"], flags + done["flags"]
+        found = self.flag(stream, start=start, end=end, silent=silent)
+        return {**found, "rows": rows, "flags": flags}
+
+    def deliver(self) -> dict[str, Any]:
+        """Send the alerts that are due."""
+        from pipeline.steps.deliver import deliver
+
+        return deliver(self)
+
+    def maintain(self, stream: str) -> dict[str, Any]:
+        """Compact the stream's tables and drop what is older than its retention."""
+        from pipeline.steps.inspect import maintain
+
+        return maintain(self, stream)
+
+    def status(self) -> list[dict[str, Any]]:
+        """Return one row for each stream: freshness, counts, champion, open anomalies."""
+        from pipeline.steps.inspect import status
+
+        return [status(self, name) for name in sorted(self.project.streams)]
+
+    def anomalies(self, stream: str | None = None, *, limit: int = 20) -> list[dict[str, Any]]:
+        """Return the newest anomalies, each with the line that its alert begins with."""
+        from pipeline.steps.inspect import newest_anomalies
+
+        return newest_anomalies(self, stream, limit=limit)
+
+    def rejects(self, stream: str, *, limit: int = 20) -> list[dict[str, Any]]:
+        """Return rejected records."""
+        from pipeline.steps.inspect import newest_rejects
+
+        return newest_rejects(self, stream, limit=limit)

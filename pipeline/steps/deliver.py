@@ -1,0 +1,42 @@
+"""Deliver: alerts that are due out of the outbox, to their receivers, each with its picture."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pipeline import log
+from pipeline.alerts import picture
+from pipeline.alerts.deliver import deliver as send
+from pipeline.alerts.receivers import open_receivers
+from pipeline.alerts.render import firing_title
+from pipeline.config.secrets import resolve
+from pipeline.steps.scene import restore, scene
+from pipeline.store.outbox import Outbox
+
+if TYPE_CHECKING:
+    from pipeline.events import Anomaly
+    from pipeline.scoring import Scorer
+    from pipeline.workspace import Workspace
+
+
+def deliver(work: Workspace) -> dict[str, Any]:
+    """Send what is due; return how many were sent, failed and given up."""
+
+    @cache  # a night's alerts come from few model versions
+    def scorer(name: str, version: int) -> Scorer:
+        return restore(work, name, version)
+
+    def draw(anomaly: Anomaly) -> bytes | None:
+        if anomaly.version is None or anomaly.stream not in work.project.streams:
+            return None
+        found = scene(work, anomaly, firing_title(anomaly), scorer(anomaly.stream, anomaly.version))
+        return picture.draw(found) if found else None
+
+    with log.unit("deliver") as line:
+        alerts = work.project.alerts
+        receivers = open_receivers(alerts, resolve, work.home.alerts)
+        done = send(Outbox(work.database), receivers, alerts.delivery, links=alerts.links, picture=draw)
+        line |= asdict(done)
+    return dict(line)

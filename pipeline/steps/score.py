@@ -1,0 +1,174 @@
+"""Score: observations and a champion in, scores out, shard by shard of the entities.
+
+A run without a range scores what is new since the last one; with a range, that range again. Either way
+a score that is already stored is not stored twice, so a run can be killed anywhere and run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline import log
+from pipeline.errors import NoChampion
+from pipeline.models.bundle import Bundle
+from pipeline.prepare import shard as shard_of
+from pipeline.schemas import TIME
+from pipeline.scoring import Scorer, moment, score_table
+from pipeline.store.leases import cursor, set_cursor
+
+if TYPE_CHECKING:
+    from pipeline.config.models import Stream
+    from pipeline.registry import Version
+    from pipeline.store.observations import ObservationStore
+    from pipeline.workspace import Workspace
+
+ROWS = 500_000  # scored at once: bounds memory, changes no score
+TRAINED_UNTIL = "offbeat.trained_until"
+"""Tag of a version: end of the history it learned from and was calibrated on, ISO 8601."""
+_INSTANT = timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The model version that scores now, with its verified bundle."""
+
+    version: Version
+    bundle: Bundle
+
+    @property
+    def trained_until(self) -> datetime:
+        """End of the history it knows; scoring starts there."""
+        return datetime.fromisoformat(self.version.tags[TRAINED_UNTIL])
+
+
+def champion(work: Workspace, stream: Stream) -> Champion:
+    """Fetch and verify the stream's champion.
+
+    Raises:
+        NoChampion: nothing was promoted yet.
+        BundleError: its bundle is damaged, or made for other channels.
+    """
+    version = work.registry.champion(stream.name)
+    if version is None:
+        raise NoChampion(f"{stream.name} has no champion yet: run `offbeat train {stream.name}`")
+    folder = work.registry.download(stream.name, version.version, work.home.bundles)
+    return Champion(version, Bundle.load(folder, stream=stream))
+
+
+def shard_name(stream: Stream, shard: int) -> str:
+    """Return the name of the cursor that says how far a shard was scored."""
+    return f"score.{shard}/{stream.shards}"
+
+
+def plan(
+    work: Workspace, name: str, start: datetime | None = None, end: datetime | None = None
+) -> list[dict[str, Any]]:
+    """Return the shards that have something to score, as arguments for `score`.
+
+    Raises:
+        NoChampion: there is no model to score with.
+    """
+    stream = work.stream(name)
+    if (version := work.registry.champion(name)) is None:
+        raise NoChampion(f"{name} has no champion yet: run `offbeat train {name}`")
+    batch = work.observations(stream).state().batch
+    done = {"batch": batch, "version": version.version}
+    ranges = {"start": start and start.isoformat(), "end": end and end.isoformat()}
+    return [
+        {"shard": shard, **ranges}
+        for shard in range(stream.shards)
+        if start or end or not done.items() <= cursor(work.database, name, shard_name(stream, shard)).items()
+    ]
+
+
+def score(
+    work: Workspace,
+    name: str,
+    *,
+    shard: int = 0,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> dict[str, Any]:
+    """Score one shard of stream `name`, what is new or [start, end), and store the scores."""
+    stream = work.stream(name)
+    with log.unit("score", stream=name, shard=shard) as line:
+        store, best = work.observations(stream), champion(work, stream)
+        state = store.state()
+        seen = cursor(work.database, name, shard_name(stream, shard))
+        live = start is None and end is None
+        begin = start or _resume(stream, seen, best)
+        counts = {"rows": 0, "flags": 0, "added": 0, "changed": 0}
+        if state.watermark is not None and begin <= state.watermark:
+            for table in _scored(work, stream, best, shard, begin, end, state.watermark):
+                written = work.scores(stream).write(table)
+                counts["rows"] += len(table)
+                counts["flags"] += pc.sum(table["flag"]).as_py() or 0
+                counts["added"] += written.added
+                counts["changed"] += written.changed
+        if live and state.watermark is not None:
+            # After the scores: killed before this line, the next run scores the same rows again.
+            reached = {"watermark": state.watermark.isoformat(), "batch": state.batch}
+            set_cursor(
+                work.database, name, shard_name(stream, shard), reached | {"version": best.version.version}
+            )
+        line |= {**counts, "version": best.version.version, "from": begin.isoformat()}
+    return {"stream": name, **line}
+
+
+def _resume(stream: Stream, seen: dict[str, Any], best: Champion) -> datetime:
+    """Return where live scoring goes on: late records may still change what lies within `lateness`."""
+    if not seen:
+        return best.trained_until
+    settle = Scorer.of(best.bundle, stream).settle
+    return max(datetime.fromisoformat(seen["watermark"]) - stream.lateness - settle, best.trained_until)
+
+
+def _scored(
+    work: Workspace,
+    stream: Stream,
+    best: Champion,
+    shard: int,
+    begin: datetime,
+    end: datetime | None,
+    watermark: datetime,
+) -> Iterator[pa.Table]:
+    """Score [begin, end) piece by piece; a piece brings the context it needs, so cuts change nothing."""
+    scorer, store = Scorer.of(best.bundle, stream), work.observations(stream)
+    final = stream.kind == "sensor"
+    for first, last in _pieces(store, begin, min(end or watermark + _INSTANT, watermark + _INSTANT)):
+        until = min(last + scorer.settle, watermark + _INSTANT)
+        records = store.read(first - scorer.context, until)
+        mine = _shard(records, shard, stream.shards)
+        table = score_table(
+            best.bundle,
+            mine,
+            stream=stream,
+            start=first,
+            until=min(until, watermark) if final else None,
+            version=best.version.version,
+        )
+        yield table.filter(pc.less(table["time"], pa.scalar(last, TIME)))
+
+
+def _pieces(store: ObservationStore, begin: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Cut [begin, end) where it holds more rows than are scored at once."""
+    times = store.read(begin, end, columns=["time"])["time"].cast(pa.int64()).to_numpy()
+    cuts = np.unique(np.sort(times)[ROWS::ROWS]).tolist()
+    edges = [begin, *(moment(cut) for cut in cuts), end]
+    yield from pairwise(edges)
+
+
+def _shard(records: pa.Table, shard: int, shards: int) -> pa.Table:
+    if shards == 1:
+        return records
+    names = pc.unique(records["entity"])
+    mine = [name for name in names.to_pylist() if shard_of(name, shards) == shard]
+    return records.filter(pc.is_in(records["entity"], pa.array(mine, pa.string())))

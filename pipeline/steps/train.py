@@ -1,0 +1,191 @@
+"""Train: a stream's history in, a model version in MLflow out, champion if it passes the gate.
+
+Killed anywhere, it leaves at most an MLflow run without a version; the champion keeps scoring.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import clock, log
+from pipeline.errors import Conflict, NotEnoughData, OffbeatError
+from pipeline.learning import Learned, held_out_error, judge_again, learn
+from pipeline.registry import Decision, GateInput, gate
+from pipeline.schemas import records
+from pipeline.scoring import Scorer
+from pipeline.steps import report
+from pipeline.steps.score import TRAINED_UNTIL, champion
+from pipeline.store.leases import acquire, release
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pipeline.config.models import Stream
+    from pipeline.models.progress import Epoch
+    from pipeline.registry import Run, Version
+    from pipeline.workspace import Workspace
+
+_INSTANT = timedelta(microseconds=1)
+LEASE = timedelta(hours=12)
+"""Longer than any training; a training that died holds its stream no longer than this."""
+
+
+def train(
+    work: Workspace,
+    name: str,
+    *,
+    on_epoch: Callable[[dict[str, Any]], None] | None = None,
+    promote: bool = True,
+) -> dict[str, Any]:
+    """Train stream `name` on its history, log everything to MLflow, and let the gate decide.
+
+    Raises:
+        NotEnoughData: too little history.
+        Conflict: another training of the stream is under way.
+    """
+    stream = work.stream(name)
+    with log.unit("train", stream=name) as line, _alone(work, name), _folder(work) as folder:
+        store = work.observations(stream)
+        start, end = _range(stream, store.state().watermark)
+        version, history = store.version(), store.read(start, end)
+        with work.registry.run(name, tags={"offbeat.kind": "train"}) as run:
+            _describe(work, stream, run, history, version, (start, end))
+            learned = learn(stream, history, folder, on_epoch=_tell(run, on_epoch))
+            line |= _results(learned)
+            report.log(run, stream, learned)
+            number = _log_bundle(stream, run, learned, history, version, end)
+            current = work.registry.champion(name)
+            decision = _judge(work, stream, learned, history, number, current)
+            run.tags({"offbeat.promoted": decision.promote and promote, "offbeat.reason": decision.reason})
+        if decision.promote and promote:
+            work.registry.promote(name, number, decision.reason, over=current.version if current else None)
+        else:
+            work.registry.reject(name, number, decision.reason)
+        line |= {"version": number, "promoted": decision.promote and promote, "reason": decision.reason}
+        line |= {"run_id": run.id, "rows": len(history)}
+    return {"stream": name, **line}
+
+
+@contextmanager
+def _alone(work: Workspace, name: str) -> Iterator[None]:
+    owner = tempfile.mktemp(prefix="", dir="")  # noqa: S306 - a random word, no file
+    if not acquire(work.database, f"train/{name}", owner, now=clock.now(), duration=LEASE):
+        raise Conflict(f"another training of {name} is under way")
+    try:
+        yield
+    finally:
+        release(work.database, f"train/{name}", owner)
+
+
+@contextmanager
+def _folder(work: Workspace) -> Iterator[Path]:
+    work.home.work.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="train-", dir=work.home.work))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _range(stream: Stream, watermark: datetime | None) -> tuple[datetime, datetime]:
+    """Return the history to learn from: [start, end)."""
+    if watermark is None:
+        raise NotEnoughData(f"{stream.name} has no observations yet: run `offbeat ingest {stream.name}`")
+    end = watermark + _INSTANT
+    if stream.training.until:
+        said = datetime.fromisoformat(stream.training.until)
+        end = min(end, said if said.tzinfo else said.replace(tzinfo=UTC))
+    return end - stream.training.history, end
+
+
+def _describe(
+    work: Workspace,
+    stream: Stream,
+    run: Run,
+    history: pa.Table,
+    version: int,
+    span: tuple[datetime, datetime],
+) -> None:
+    """Log what goes in: parameters, the config file, the data with its Delta version."""
+    settings = stream.model_dump(mode="json", include={"window", "model", "training", "lateness", "grid"})
+    run.params({"kind": stream.kind, "false_alarms": str(stream.alert.false_alarms), **settings})
+    run.text(work.project.sources[stream.name], "stream.yaml")
+    run.dataset(
+        history.slice(0, 1000),
+        "observations",
+        table_uri=work.home.table(stream.name, "observations"),
+        delta_version=version,
+        start=span[0],
+        end=span[1],
+        rows=len(history),
+    )
+
+
+def _tell(run: Run, on_epoch: Callable[[dict[str, Any]], None] | None) -> Callable[[Epoch], None]:
+    def tell(epoch: Epoch) -> None:
+        run.epoch(asdict(epoch))
+        if on_epoch:
+            on_epoch(asdict(epoch))
+
+    return tell
+
+
+def _results(learned: Learned) -> dict[str, Any]:
+    own = learned.trained[""]
+    return {
+        "windows": learned.windows,
+        "epochs": own.epochs,
+        "loss": own.history["loss"][-1],
+        "val_loss": own.val_loss,
+        "parameters": own.parameters,
+        "train_seconds": round(sum(t.seconds for t in learned.trained.values()), 2),
+        "threshold": learned.detector.threshold_.value,
+        "held_out_error": held_out_error(learned.held_out),
+        "onnx_difference": max(t.onnx_difference for t in learned.trained.values()),
+    }
+
+
+def _log_bundle(
+    stream: Stream, run: Run, learned: Learned, history: pa.Table, version: int, end: datetime
+) -> int:
+    tags = {
+        TRAINED_UNTIL: end.isoformat(),
+        "offbeat.delta_version": version,
+        "offbeat.kind": stream.kind,
+        "offbeat.channels": ",".join(stream.channels),
+        "offbeat.window": stream.window.length,
+        "offbeat.budget": str(stream.alert.false_alarms),
+    }
+    schema = records(stream)
+    example = history.select(schema.names).slice(0, 2 * stream.window.length)
+    return run.bundle(learned.bundle.folder, schema, example=example, tags=tags)
+
+
+def _judge(
+    work: Workspace,
+    stream: Stream,
+    learned: Learned,
+    history: pa.Table,
+    number: int,
+    current: Version | None,
+) -> Decision:
+    """Hold the new version against the champion, on the same held-out rows at the same budget."""
+    data = f"since {learned.since.isoformat()}"
+    budget = str(stream.alert.false_alarms)
+    new = GateInput(number, held_out_error(learned.held_out), data, budget)
+    if current is None:
+        return gate(new, None)
+    try:
+        scorer = Scorer.of(champion(work, stream).bundle, stream)
+        old = judge_again(scorer, history, learned.since)
+    except OffbeatError as error:  # made for other channels or damaged: it cannot score any longer
+        log.get().warning("champion cannot be judged", stream=stream.name, error=str(error))
+        return gate(new, None)
+    return gate(new, GateInput(current.version, old, data, budget))

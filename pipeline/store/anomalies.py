@@ -1,0 +1,216 @@
+"""Anomalies: each event recorded once, under an id that stays, with the alerts it causes.
+
+In: events from detection. Out: rows, and outbox rows in the same SQL transaction, so that an anomaly
+without its alert, or an alert without its anomaly, cannot be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.events import Anomaly, Context, Contribution, Event
+from pipeline.store import lifecycle
+from pipeline.store.database import anomalies, reading, writing
+from pipeline.store.leases import put_cursor
+from pipeline.store.lifecycle import Step, digest
+from pipeline.store.outbox import enqueue_firing, enqueue_resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """Ids of the anomalies a run opened, continued, closed and left as they were; keys of its alerts."""
+
+    opened: tuple[str, ...] = ()
+    continued: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    alerts: tuple[str, ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """Return how many of each."""
+        return {name.name: len(getattr(self, name.name)) for name in fields(self)}
+
+
+def record(
+    engine: sa.Engine,
+    stream: str,
+    events: Iterable[Event],
+    *,
+    now: datetime,
+    receivers: Sequence[str],
+    context: Context,
+    silent: bool = False,
+    watermark: datetime | Mapping[str, datetime] | None = None,
+    since: datetime | None = None,
+    cursor: tuple[str, Mapping[str, Any]] | None = None,
+) -> Recorded:
+    """Record events, and enqueue the alerts they cause, in one transaction; twice is as good as once.
+
+    An event that overlaps a recorded anomaly of its entity, or comes within `context.merge` of it, is
+    that anomaly. Opening enqueues `firing`; closing enqueues `resolved` if `firing` was.
+
+    Args:
+        engine: the database.
+        stream: name of the stream.
+        events: what detection found, in any order; they may have been seen before, in part or whole.
+        now: time of this run.
+        receivers: names from alerts.yaml that an anomaly opening now is sent to.
+        context: what the run knows about its anomalies: units, model version, MLflow and Airflow run.
+        silent: a backfill: nothing is enqueued, and what people were told of is left alone.
+        watermark: time judged so far, for the stream or by entity; an open anomaly that ended more than
+            `context.merge` before it is closed. Without it only an event that is not open closes.
+        since: start of what this run is the first to judge live; an anomaly that reaches past it and
+            was found by a backfill only is told now.
+        cursor: name and value of a cursor to set in the same transaction.
+    """
+    run = _Run(stream, context, now, tuple(receivers), silent, since)
+    with writing(engine) as connection:
+        _serialise(connection, stream)
+        for event in sorted(events, key=lambda e: (e.start, e.entity)):
+            run.see(connection, lifecycle.cleaned(event, context))
+        run.close_until(connection, watermark)
+        if cursor:
+            put_cursor(connection, stream, *cursor)
+    return run.recorded()
+
+
+def get(engine: sa.Engine, identifier: str) -> Anomaly | None:
+    """Return one anomaly."""
+    with reading(engine) as connection:
+        row = connection.execute(sa.select(anomalies).where(anomalies.c.id == identifier)).one_or_none()
+    return _read(row) if row else None
+
+
+def list_anomalies(
+    engine: sa.Engine,
+    *,
+    stream: str | None = None,
+    entity: str | None = None,
+    status: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 100,
+) -> list[Anomaly]:
+    """Return anomalies that touch [since, until), the latest start first."""
+    query = sa.select(anomalies).order_by(anomalies.c.start.desc(), anomalies.c.id).limit(limit)
+    if stream is not None:
+        query = query.where(anomalies.c.stream == stream)
+    if entity is not None:
+        query = query.where(anomalies.c.entity_key == digest(lifecycle.storable(entity)))
+    if status is not None:
+        query = query.where(anomalies.c.status == status)
+    if since is not None:
+        query = query.where(anomalies.c.end >= since)
+    if until is not None:
+        query = query.where(anomalies.c.start < until)
+    with reading(engine) as connection:
+        return [_read(row) for row in connection.execute(query)]
+
+
+@dataclass(slots=True)
+class _Run:
+    """One call of `record`: what it was given, and what it did so far."""
+
+    stream: str
+    context: Context
+    now: datetime
+    receivers: tuple[str, ...]
+    silent: bool
+    since: datetime | None
+    did: dict[str, dict[str, None]] = field(default_factory=dict)
+
+    def note(self, what: str, name: str) -> None:
+        self.did.setdefault(what, {})[name] = None
+
+    def recorded(self) -> Recorded:
+        changed = {name for what in ("opened", "continued", "closed") for name in self.did.get(what, ())}
+        same = [name for name in self.did.get("unchanged", ()) if name not in changed]
+        return Recorded(**{k: tuple(v) for k, v in (self.did | {"unchanged": dict.fromkeys(same)}).items()})
+
+    def see(self, connection: sa.Connection, event: Event) -> None:
+        found = _matching(connection, self.stream, event, self.context)
+        if not found:
+            step = lifecycle.opened(self.stream, event, self.context, now=self.now, silent=self.silent)
+            connection.execute(sa.insert(anomalies).values(_row(step.anomaly)))
+            self.note("opened", step.anomaly.id)
+            self.tell(connection, step)
+            if step.anomaly.status == "closed":
+                self.note("closed", step.anomaly.id)
+            return
+        old = found[0]
+        step = lifecycle.joined(old, event, self.context, now=self.now, silent=self.silent, since=self.since)
+        self.apply(connection, old, step)
+
+    def apply(self, connection: sa.Connection, old: Anomaly, step: Step) -> None:
+        if step.anomaly == old:
+            self.note("unchanged", old.id)
+            return
+        row = _row(step.anomaly)
+        connection.execute(sa.update(anomalies).where(anomalies.c.id == old.id).values(row))
+        closes = old.status == "open" and step.anomaly.status == "closed"
+        self.note("closed" if closes else "continued", old.id)
+        self.tell(connection, step)
+
+    def tell(self, connection: sa.Connection, step: Step) -> None:
+        keys: list[str | None] = []
+        if step.fire:
+            keys.append(enqueue_firing(connection, step.anomaly, self.receivers, now=self.now))
+        if step.resolve:
+            keys.append(enqueue_resolved(connection, step.anomaly, now=self.now))
+        for key in filter(None, keys):
+            self.note("alerts", key)
+
+    def close_until(
+        self, connection: sa.Connection, watermark: datetime | Mapping[str, datetime] | None
+    ) -> None:
+        if watermark is None:
+            return
+        for old in _open(connection, self.stream, silent_only=self.silent):
+            judged = watermark.get(old.entity) if isinstance(watermark, Mapping) else watermark
+            if judged is not None and judged - old.end > self.context.merge:
+                self.apply(connection, old, lifecycle.ended(old, now=self.now))
+
+
+def _serialise(connection: sa.Connection, stream: str) -> None:
+    """Let one run of a stream record at a time; SQLite's writers queue anyway."""
+    if connection.dialect.name == "postgresql":
+        lock = sa.func.pg_advisory_xact_lock(sa.func.hashtext(f"offbeat.{stream}"))
+        connection.execute(sa.select(lock))
+
+
+def _matching(connection: sa.Connection, stream: str, event: Event, context: Context) -> list[Anomaly]:
+    """Return what the event may be part of: the open one first, then the latest."""
+    query = (
+        sa.select(anomalies)
+        .where(anomalies.c.stream == stream, anomalies.c.entity_key == digest(event.entity))
+        .where(anomalies.c.start <= event.end + context.merge, anomalies.c.end >= event.start - context.merge)
+        .order_by(anomalies.c.status.desc(), anomalies.c.start.desc())
+    )
+    return [_read(row) for row in connection.execute(query)]
+
+
+def _open(connection: sa.Connection, stream: str, *, silent_only: bool) -> list[Anomaly]:
+    query = sa.select(anomalies).where(anomalies.c.status == "open", anomalies.c.stream == stream)
+    if silent_only:
+        query = query.where(anomalies.c.silent)
+    return [_read(row) for row in connection.execute(query.order_by(anomalies.c.start, anomalies.c.id))]
+
+
+def _row(anomaly: Anomaly) -> dict[str, Any]:
+    row = {f.name: getattr(anomaly, f.name) for f in fields(anomaly)}
+    return row | {
+        "entity_key": digest(anomaly.entity),
+        "channels": [asdict(c) for c in anomaly.channels],
+        "ids": list(anomaly.ids),
+    }
+
+
+def _read(row: sa.Row[Any]) -> Anomaly:
+    known = {f.name: getattr(row, f.name) for f in fields(Anomaly)}
+    known["channels"] = tuple(Contribution(**c) for c in known["channels"])
+    return replace(Anomaly(**known), ids=tuple(known["ids"]))

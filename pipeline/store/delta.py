@@ -1,0 +1,134 @@
+"""Delta tables: opening, making, scanning and tending them, with delta-rs's errors turned into ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake.exceptions import (
+    CommitFailedError,
+    DeltaError,
+    DeltaProtocolError,
+    SchemaMismatchError,
+    TableNotFoundError,
+)
+from pyarrow import fs
+
+from pipeline.errors import Conflict, DataError, Unavailable
+
+WRITER = WriterProperties(compression="ZSTD", compression_level=1)
+KEEP_FILES = timedelta(days=7)  # of files no version refers to: longer than any reader or writer takes
+_OUTSIDE = re.compile(
+    r"no space|os error|i/o|timed? ?out|connect|refused|object store|generic (local|s3)", re.I
+)
+
+
+@contextmanager
+def guard(doing: str) -> Iterator[None]:
+    """Turn what Delta and Arrow raise into Conflict, Unavailable or DataError; `doing` begins the message."""
+    try:
+        yield
+    except CommitFailedError as error:
+        raise Conflict(f"{doing}: another run committed first: {error}") from error
+    except (SchemaMismatchError, DeltaProtocolError) as error:
+        raise DataError(f"{doing}: {error}") from error
+    except DeltaError as error:
+        kind = Unavailable if _OUTSIDE.search(str(error)) else DataError
+        raise kind(f"{doing}: {error}") from error
+    except OSError as error:
+        raise Unavailable(f"{doing}: {error}") from error
+    except pa.ArrowException as error:
+        raise DataError(f"{doing}: {error}") from error
+
+
+def find(uri: str) -> DeltaTable | None:
+    """Open a table; None where there is none yet."""
+    with guard(f"opening {uri}"):
+        try:
+            return DeltaTable(uri)
+        except TableNotFoundError:
+            return None
+
+
+def make(uri: str, schema: pa.Schema, name: str) -> DeltaTable:
+    """Open a table, made where there is none; of several that make it at once one does, all open it."""
+    if found := find(uri):
+        return found
+    with guard(f"making {uri}"):
+        # without retries: a second creation, tried again, would be written over the first
+        once = CommitProperties(max_commit_retries=0)
+        with suppress(CommitFailedError):
+            DeltaTable.create(
+                uri, schema, mode="ignore", partition_by=["date"], name=name, commit_properties=once
+            )
+        return DeltaTable(uri)
+
+
+def stamp(
+    metadata: Mapping[str, str] | None = None, app: str | None = None, version: int = 0
+) -> CommitProperties:
+    """Return what a commit carries beside its rows; of two commits of one `app` at once, one fails."""
+    transactions = [Transaction(app, version)] if app else None
+    return CommitProperties(custom_metadata=dict(metadata or {}) or None, app_transactions=transactions)
+
+
+def append(table: DeltaTable, rows: pa.Table, commit: CommitProperties) -> None:
+    """Append rows in one commit; new columns join the table, columns that rows lack are null."""
+    write_deltalake(
+        table, rows, mode="append", schema_mode="merge", writer_properties=WRITER, commit_properties=commit
+    )
+
+
+def dataset(table: DeltaTable, pruning: str | None = None, schema: pa.Schema | None = None) -> ds.Dataset:
+    """Return the table's files whose statistics fit `pruning`; columns of `schema` it lacks are null."""
+    uri = table.table_uri
+    local = uri.removeprefix("file://") if "://" not in uri or uri.startswith("file://") else None
+    # Arrow's own local files are much faster to open than those through delta-rs
+    place = fs.SubTreeFileSystem(local, fs.LocalFileSystem()) if local else None
+    return table.to_pyarrow_dataset(filesystem=place, file_pruning_predicate=pruning, schema=schema)
+
+
+def between(start: datetime | None, end: datetime | None) -> tuple[str | None, pc.Expression | None]:
+    """Return `start <= time < end` (aware, either may be open) as a pruning predicate and as a filter."""
+    sql, filters = [], []
+    for moment, sign in ((start, ">="), (end, "<")):
+        if moment is not None:
+            text = moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+            sql.append(f"time {sign} '{text}'")
+            field, value = pc.field("time"), pa.scalar(moment, pa.timestamp("us", "UTC"))
+            filters.append(field >= value if sign == ">=" else field < value)
+    return " AND ".join(sql) or None, conjoin(filters)
+
+
+def conjoin(filters: Sequence[pc.Expression | None]) -> pc.Expression | None:
+    """Return the filters joined by AND; None where there are none."""
+    joined = None
+    for one in filters:
+        if one is not None:
+            joined = one if joined is None else joined & one
+    return joined
+
+
+def tend(
+    table: DeltaTable, *, now: datetime, keep: timedelta, metadata: Mapping[str, str] | None = None
+) -> dict[str, int]:
+    """Drop days older than `keep`, make small files one, remove files that nothing refers to.
+
+    Each commit carries `metadata`, so that the newest commit always does.
+    """
+    oldest = (now - keep).date().isoformat()
+    expired = table.delete(f"date < '{oldest}'", commit_properties=stamp(metadata))
+    compacted = table.optimize.compact(writer_properties=WRITER, commit_properties=stamp(metadata))
+    hours = int(KEEP_FILES.total_seconds() // 3600)
+    removed = table.vacuum(hours, dry_run=False, commit_properties=stamp(metadata), full=True)
+    return {
+        "expired_rows": int(expired.get("num_deleted_rows") or 0),
+        "compacted_files": int(compacted.get("numFilesRemoved") or 0),
+        "removed_files": len(removed),
+    }

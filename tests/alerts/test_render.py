@@ -1,0 +1,153 @@
+"""An alert says what is wrong, in the stream's own words and units, whatever those words are."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from pipeline.alerts.render import firing_title, link_to, render, resolved_title
+from pipeline.alerts.text import clean
+from pipeline.config.receivers import Links
+from pipeline.events import Claimed, Context, Contribution
+
+CARDS = Context(kind="transaction", noun="card", units={"amount": "EUR"})
+PAID = (Contribution("amount", 0.9, 38.42, 912.0), Contribution("merchant", 0.1, None, None))
+
+
+def claimed(anomaly, event="firing", payload=None):
+    facts = anomaly.to_json() if payload is None else payload
+    return Claimed(f"{anomaly.id}-{event}", "ops", event, facts, 0, anomaly.opened_at, "lease")
+
+
+@pytest.fixture
+def card(anomaly):
+    def make(**facts):
+        start = anomaly().start
+        known = {"entity": "4711", "end": start, "open": False, "channels": PAID, "ids": ("tx-1", "tx-2")}
+        return anomaly(stream="card_payments", context=CARDS, **(known | facts))
+
+    return make
+
+
+def test_the_title_of_a_sensor_says_where_what_since_when_and_how_bad(anomaly):
+    wanted = "pump_station: pump-7 vibration 9.1 mm/s, expected 2.3, since 03:12 UTC for 12 min — high"
+    assert firing_title(anomaly()) == wanted
+
+
+def test_the_title_of_a_transaction_speaks_of_its_card(card):
+    wanted = "card_payments: card 4711: amount 912.00 EUR, expected about 38, at 03:12 UTC — high"
+    assert firing_title(card()) == wanted
+
+
+def test_what_has_ended_already_says_from_when_and_for_how_long(anomaly):
+    assert ", from 03:12 UTC for 12 min — high" in firing_title(anomaly(open=False))
+
+
+def test_a_stream_of_one_machine_is_not_named_twice(anomaly):
+    assert firing_title(anomaly(entity="pump_station")).startswith("pump_station: vibration 9.1 mm/s")
+
+
+def test_a_category_is_unusual_and_has_no_number(card):
+    assert "card 4711: unusual merchant, at" in firing_title(card(channels=PAID[1:]))
+    assert "card 4711: unusual amount 9" in firing_title(card(channels=(Contribution("amount", 1, None, 9),)))
+    assert "score 4.23 times the threshold" in firing_title(card(channels=()))
+
+
+def test_an_old_anomaly_says_its_day(anomaly):
+    start = anomaly().start - timedelta(days=400)
+    assert "at 2025-01-25 03:12 UTC" in firing_title(anomaly(start=start, end=start, peak=start))
+
+
+def test_the_body_says_severity_time_shares_expected_actual_and_where_to_look(anomaly):
+    links = Links(airflow="https://air.example/", mlflow="https://ml.example")
+    text = render(claimed(anomaly()), links).text
+    for part in (
+        "Severity       high, peak 4.23 times the threshold",
+        "since 2026-03-01 03:12 UTC, for 12 min, still going on",
+        "71%  vibration  9.1 mm/s   2.312 mm/s",
+        "20%  pressure   998.4 hPa  1,013 hPa",
+        " 9%  state      –          –",
+        "version 3",
+        "https://ml.example/#/runs/0a1b2c",
+        "https://air.example/dags/score__pump_station/runs/scheduled__2026-03-01T00%3A00%3A00%2B00%3A00",
+        "To silence",
+        f"{anomaly().id}-firing",
+    ):
+        assert part in text, part
+
+
+def test_the_body_of_a_transaction_names_the_transactions(card):
+    assert "Transactions   tx-1, tx-2" in render(claimed(card()), Links()).text
+    many = render(claimed(card(ids=tuple(f"t{i}" for i in range(1000)))), Links())
+    assert "t19 and 980 more" in many.text
+    assert (len(many.data["anomaly"]["ids"]), many.data["anomaly"]["transactions"]) == (100, 1000)
+
+
+def test_a_resolve_says_that_it_is_over(anomaly, card):
+    wanted = "pump_station: pump-7 vibration back to normal since 03:24 UTC, after 12 min — resolved"
+    assert resolved_title(anomaly(open=False)) == wanted
+    assert (
+        resolved_title(card()) == "card_payments: card 4711 amount back to normal after 03:12 UTC — resolved"
+    )
+    resolved = render(claimed(anomaly(open=False), "resolved"), Links(), picture=b"png")
+    assert "2026-03-01 03:12 UTC to 2026-03-01 03:24 UTC, 12 min" in resolved.text
+    assert resolved.picture is None
+
+
+def test_a_meta_alert_says_who_was_not_told_what_and_why(anomaly):
+    lost = {"receiver": "ops", "attempts": 8, "error": "HTTP 500", "event": "firing"}
+    meta = render(claimed(anomaly(), "meta", lost | {"alert": anomaly().to_json()}), Links())
+    assert meta.title == "pump_station: ops could not be told, given up after 8 attempts"
+    assert firing_title(anomaly()) in meta.text
+    assert "HTTP 500" in meta.text
+
+
+def test_links_need_runs_to_lead_to(anomaly):
+    assert link_to(anomaly(context=Context()), Links()) == {}
+
+
+def test_a_run_id_cannot_leave_its_place_in_a_link(anomaly):
+    odd = Context(run="../../x?y#z", airflow_run="dag/../../\n<b>")
+    where = link_to(anomaly(context=odd), Links())
+    assert where["mlflow_run"] == "http://127.0.0.1:5000/#/runs/..%2F..%2Fx%3Fy%23z"
+    assert where["airflow_run"] == "http://127.0.0.1:8080/dags/dag/runs/..%2F..%2F%0A%3Cb%3E"
+
+
+HOSTILE = [
+    "\r\nX-Evil: 1\r\n\r\n",
+    "<script>alert(1)</script>",
+    "\x1b]0;title\x07\x1b[2J",
+    "a\u202etxt.exe",
+    "\ud800",
+    "\x00",
+    "{0.__class__} %n %s ${env:HOME}",
+    "z" * 10_000,
+    "\n" * 10_000,
+    "\U0001f4a5" * 100,
+    "",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("event", ["firing", "resolved", "meta"])
+def test_hostile_names_stay_in_their_line(anomaly, event, name):
+    none = Contribution(name, 0.5, float("nan"), float("inf"), name)
+    huge = Contribution(name, 0.5, 1e300, -1e-300, name)
+    context = Context(noun=name, run=name, airflow_run=name)
+    odd = anomaly(entity=name, severity=name, channels=(none, huge), ids=(name,), context=context)
+    plain = json.loads(json.dumps(odd.to_json(), allow_nan=False))
+    meta = {"receiver": name, "attempts": 1, "error": name, "event": "firing", "alert": plain}
+    said = render(claimed(odd, event, meta if event == "meta" else plain), Links())
+    assert len(said.title) < 600
+    assert said.title == clean(said.title, 600)
+    assert all(line.isprintable() for line in said.text.split("\n"))
+    assert said.text.count("\n") < 30
+    json.dumps(said.data, allow_nan=False)
+
+
+@pytest.mark.parametrize("payload", [{}, {"id": 1}, {"channels": "x"}])
+def test_a_payload_that_is_not_ours_is_an_error_we_expect(anomaly, payload):
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        render(claimed(anomaly(), "firing", payload), Links())
