@@ -14,7 +14,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --
   --no-emit-index-url --no-emit-find-links --no-header --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo test lint format up down status bench bench-ingest lock schema clean
+.PHONY: help setup demo test lint format up down status pictures bench bench-ingest lock schema clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,8 +63,11 @@ down: $(READY)  ## Stop what `make up` or `make demo` left running
 status: $(READY)  ## Say how every stream does
 	$(BIN)/offbeat status
 
+pictures: $(READY)  ## Make the README's pictures again
+	$(BIN)/offbeat demo --pictures docs/images
+
 bench: $(READY)  ## Accuracy and throughput, against peers and targets
-	$(BIN)/python -m benchmarks
+	@for file in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py); done
 
 bench-ingest: $(READY)  ## Rows a second and peak memory of ingest
 	$(BIN)/python -m benchmarks.ingest

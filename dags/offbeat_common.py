@@ -26,6 +26,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from pipeline.config.schedule import parse_schedule
 from pipeline.errors import NoChampion, TerminalError
+from pipeline.log import redact
 
 log = logging.getLogger("offbeat.dags")
 
@@ -122,15 +123,16 @@ def tell_epoch(epoch: Mapping[str, Any]) -> None:
 def outcomes(*early: type[TerminalError]) -> Iterator[None]:
     """Turn a terminal error into a failure without retries; into a skip where it is only too early.
 
-    No champion yet is always too early; `early` names more. A transient error passes through, and Airflow tries
-    again with backoff.
+    No champion yet is always too early; `early` names more. A transient error passes through, and Airflow
+    tries again with backoff.
     """
+    too_early: tuple[type[TerminalError], ...] = (NoChampion, *early)
     try:
         yield
-    except (NoChampion, *early) as error:
-        raise AirflowSkipException(str(error)) from error
+    except too_early as error:
+        raise AirflowSkipException(redact(str(error))) from error
     except TerminalError as error:
-        raise AirflowFailException(str(error)) from error
+        raise AirflowFailException(redact(str(error))) from error
 
 
 def unless_news(context: Mapping[str, Any], summary: dict[str, Any], *counts: str) -> dict[str, Any]:

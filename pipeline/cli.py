@@ -41,6 +41,11 @@ Start = Annotated[datetime | None, typer.Option("--from", help="From this time (
 End = Annotated[datetime | None, typer.Option("--to", help="Up to this time (UTC), exclusive.")]
 
 
+@app.callback()
+def _start() -> None:
+    log.configure(json=not sys.stderr.isatty())
+
+
 def _open() -> Any:
     from pipeline.steps import Offbeat
 
@@ -279,7 +284,6 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line; an error Offbeat raises on purpose is one line and an exit code."""
-    log.configure(json=not sys.stderr.isatty())
     try:
         app()
     except ConfigError as error:

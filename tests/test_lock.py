@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = (ROOT / "requirements.txt").read_text()
+IMAGE = (ROOT / "docker" / "requirements.txt").read_text()
 EXTRAS = ("dev", "kafka", "postgres")
 PYTHONS = ("3.11", "3.12", "3.13")
 HASH = re.compile(r"\s+--hash=sha256:[0-9a-f]{64}")
@@ -24,18 +25,18 @@ def stated() -> list[Requirement]:
     return [Requirement(r) for r in [*project["dependencies"], *extras]]
 
 
-def entries() -> list[str]:
-    """The lock's requirements, each on one line with its hashes."""
-    lines = [line for line in LOCK.splitlines() if not line.strip().startswith("#")]
+def entries(lock: str = LOCK) -> list[str]:
+    """A lock's requirements, each on one line with its hashes."""
+    lines = [line for line in lock.splitlines() if not line.strip().startswith("#")]
     return [e for e in "\n".join(lines).replace("\\\n", " ").splitlines() if e.strip()]
 
 
-def pins(python: str) -> dict[str, Requirement]:
-    """What the lock installs on Linux x86-64 for one Python."""
+def pins(python: str, lock: str = LOCK) -> dict[str, Requirement]:
+    """What a lock installs on Linux x86-64 for one Python."""
     platform = {"python_version": python, "python_full_version": f"{python}.0"}
     platform |= {"sys_platform": "linux", "platform_machine": "x86_64", "platform_system": "Linux"}
     found: dict[str, Requirement] = {}
-    for pin in (Requirement(HASH.sub("", entry).strip()) for entry in entries()):
+    for pin in (Requirement(HASH.sub("", entry).strip()) for entry in entries(lock)):
         if pin.marker is None or pin.marker.evaluate(platform):
             assert canonicalize_name(pin.name) not in found, f"{pin.name} is pinned twice"
             found[canonicalize_name(pin.name)] = pin
@@ -64,10 +65,20 @@ def test_the_lock_was_compiled_from_nothing_but_what_is_stated() -> None:
     assert direct == {canonicalize_name(wanted.name) for wanted in stated()}
 
 
-def test_every_pin_has_hashes() -> None:
-    assert [e.split()[0] for e in entries() if not HASH.search(e)] == []
+def test_the_image_has_the_versions_of_the_lock_and_what_celery_needs() -> None:
+    image, lock = pins("3.11", IMAGE), pins("3.11")
+    differ = {name: (pin, lock[name]) for name, pin in image.items() if name in lock}
+    assert [pair for pair in differ.values() if version(pair[0]) != version(pair[1])] == []
+    assert {"apache-airflow-providers-celery", "redis", "psycopg", "confluent-kafka"} <= set(image)
+    assert not {"pytest", "mypy"} & set(image)
 
 
-def test_the_lock_names_no_index_and_no_address() -> None:
-    left = "\n".join(HASH.sub("", entry) for entry in entries())
+@pytest.mark.parametrize("lock", [LOCK, IMAGE], ids=["lock", "image"])
+def test_every_pin_has_hashes(lock: str) -> None:
+    assert [e.split()[0] for e in entries(lock) if not HASH.search(e)] == []
+
+
+@pytest.mark.parametrize("lock", [LOCK, IMAGE], ids=["lock", "image"])
+def test_a_lock_names_no_index_and_no_address(lock: str) -> None:
+    left = "\n".join(HASH.sub("", entry) for entry in entries(lock))
     assert not re.search(r"^\s*-|://|@\s", left, re.M)

@@ -53,6 +53,7 @@ def draw(scene: Scene) -> bytes | None:
         return None
     with _drawing, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a box in a title is no reason to be silent
+        warnings.filterwarnings("ignore", "AutoDateLocator was unable")  # it chooses well all the same
         return _draw(scene, seen)
 
 

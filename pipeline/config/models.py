@@ -108,7 +108,7 @@ class Model(Strict):
     """Windows in one step of training."""
     learning_rate: float = Field(default=2e-3, gt=0, le=1)
     """At the start; it falls when the loss stalls."""
-    max_windows: int = Field(default=20000, ge=100, le=100_000_000)
+    max_windows: int = Field(default=10000, ge=100, le=100_000_000)
     """Training windows at most: more history is sampled evenly."""
     per_entity: bool = False
     """One model for each entity instead of one for the stream."""
@@ -152,7 +152,7 @@ class Schedules(Strict):
     """How often new records are looked for."""
     train: Schedule = "7d"
     """How often a challenger is trained."""
-    score: Schedule = "15m"
+    score: Schedule = "1h"
     """How often new records are scored; they also are when an ingest brought some."""
 
 

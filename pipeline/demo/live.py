@@ -25,9 +25,9 @@ def up(base: Home, *, speedup: float) -> list[str]:
     if not (home.configs / DEFAULTS).exists():
         stage.simulated(home, base.configs, days=DAYS, seed=SEED)
     stage.streams(home, base.configs, live=True)
-    where = services.Addresses.choose()
-    if not any(services.status(home).values()):
-        stage.alerts(home, where, None)
+    runs = any(services.status(home).values())
+    where = (services.load_addresses(home) if runs else None) or services.Addresses.choose()
+    stage.alerts(home, where, None)
     os.environ["MLFLOW_TRACKING_URI"] = where.mlflow_url
     feed = (str(home.project / "data"), "--speedup", f"{speedup:g}", "--seed", str(SEED))
     running = services.start(home, triggerer=True, simulate=feed, addresses=where)
@@ -35,7 +35,7 @@ def up(base: Home, *, speedup: float) -> list[str]:
         f"Airflow  {running.addresses.airflow_url}  user admin, password {running.password}",
         f"MLflow   {running.addresses.mlflow_url}",
         f"alerts   {home.alerts}/<stream>.jsonl",
-        "A stream without a model skips scoring: trigger its train DAG once. `make down` stops everything.",
+        "New records come in every minute of yours; `make down` stops everything.",
     ]
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pipeline.services.client import Airflow, RunResult, TaskResult
 from pipeline.services.local import Running, memory, start, status, stop
-from pipeline.services.settings import Addresses, environment
+from pipeline.services.settings import Addresses, environment, load_addresses
 
 __all__ = [
     "Addresses",
@@ -16,6 +16,7 @@ __all__ = [
     "Running",
     "TaskResult",
     "environment",
+    "load_addresses",
     "memory",
     "start",
     "status",

@@ -11,6 +11,8 @@ from urllib.parse import quote
 
 import httpx
 
+from pipeline.errors import Unavailable
+
 _DONE = ("success", "failed")
 
 
@@ -105,13 +107,13 @@ class Airflow:
         """Wait for a run's end.
 
         Raises:
-            TimeoutError: it did not end in time.
+            Unavailable: it did not end in time.
         """
         began = time.monotonic()
         path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}"
         while (run := self.call("GET", path))["state"] not in _DONE:
             if time.monotonic() - began > timeout:
-                raise TimeoutError(f"{dag_id} {run_id}: {run['state']} after {timeout:g} s")
+                raise Unavailable(f"{dag_id} {run_id}: {run['state']} after {timeout:g} s")
             time.sleep(poll)
         tasks = self.call("GET", f"{path}/taskInstances", params={"limit": 1000})["task_instances"]
         return RunResult(

@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from pipeline.errors import Unavailable
 from pipeline.home import Home
 from pipeline.services import processes, settings
 from pipeline.services.client import Airflow
@@ -60,11 +61,11 @@ def start(
     Servers that run already are left as they are.
 
     Raises:
-        TimeoutError: one did not come up; with the end of its log. What had been started is stopped again.
+        Unavailable: one did not come up; with the end of its log. What had been started is stopped again.
     """
     folder = settings.folder(home)
     up = settings.load_addresses(home) if _alive(folder) else None
-    where = addresses or up or Addresses.choose()
+    where = up or addresses or Addresses.choose()
     settings.save_addresses(home, where)
     env = settings.environment(home, where, parallelism=parallelism)
     client = Airflow(where.airflow_url, settings.USER, settings.password(home))
@@ -77,7 +78,7 @@ def start(
         for service in _services(triggerer=triggerer, simulate=simulate):
             processes.launch(folder, service, env)
         processes.wait_until("Airflow", client.healthy, folder, timeout)
-    except (TimeoutError, OSError):
+    except (Unavailable, OSError):
         stop(home)
         raise
     for pool, (slots, about) in settings.POOLS.items():

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import psutil
 
+from pipeline.errors import Unavailable
+
 GRACE = 20.0  # seconds between TERM and KILL
 
 
@@ -50,13 +52,15 @@ def run_to_end(folder: Path, service: Service, env: Mapping[str, str]) -> None:
     """Run a command to its end, its output in `<name>.log`.
 
     Raises:
-        subprocess.CalledProcessError: it failed.
+        Unavailable: it failed; with the end of its log.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{service.name}.log").open("ab") as output:
-        subprocess.run(  # noqa: S603 - commands of our own
-            service.command, env=dict(env), cwd=folder, stdout=output, stderr=subprocess.STDOUT, check=True
+        ended = subprocess.run(  # noqa: S603 - commands of our own
+            service.command, env=dict(env), cwd=folder, stdout=output, stderr=subprocess.STDOUT, check=False
         )
+    if ended.returncode:
+        raise Unavailable(f"`{' '.join(service.command)}` failed\n{_tail(folder, [service.name])}")
 
 
 def running(folder: Path, name: str) -> psutil.Process | None:
@@ -116,16 +120,18 @@ def wait_until(what: str, ready: Callable[[], bool], folder: Path, timeout: floa
     """Wait until `ready()` says yes; return how long that took, in seconds.
 
     Raises:
-        TimeoutError: it did not in time, or a service ended; with the end of its log.
+        Unavailable: it did not in time, or a service ended; with the end of its log.
     """
     began = time.monotonic()
-    while not ready():
-        dead = [name for name in names(folder) if not running(folder, name)]
-        if dead or time.monotonic() - began > timeout:
-            reason = f"{', '.join(dead)} ended" if dead else f"not ready after {timeout:g} s"
-            raise TimeoutError(f"{what}: {reason}\n{_tail(folder, dead or names(folder))}")
+    while True:
+        # First whether ours live: another's server may answer on a port that ours did not get.
+        if dead := [name for name in names(folder) if not running(folder, name)]:
+            raise Unavailable(f"{what}: {', '.join(dead)} ended\n{_tail(folder, dead)}")
+        if ready():
+            return time.monotonic() - began
+        if time.monotonic() - began > timeout:
+            raise Unavailable(f"{what}: not ready after {timeout:g} s\n{_tail(folder, names(folder))}")
         time.sleep(0.2)
-    return time.monotonic() - began
 
 
 def _tail(folder: Path, which: Sequence[str], lines: int = 12) -> str:

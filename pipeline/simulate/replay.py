@@ -56,10 +56,11 @@ def write_replays(data: Path, out: Path) -> dict[str, Labels]:
     Raises:
         DataError: `data` lacks one of the data sets.
     """
-    return {name: _write(out, name, make(data)) for name, make in REPLAYS.items()}
+    return {name: write_replay(out, name, make(data)) for name, make in REPLAYS.items()}
 
 
-def _write(out: Path, name: str, replay: Replay) -> Labels:
+def write_replay(out: Path, name: str, replay: Replay) -> Labels:
+    """Write one data set as the stream `name`: feed, YAML and labels; return the labels."""
     feed = out / "feeds" / name
     feed.mkdir(parents=True, exist_ok=True)
     for file, frame in replay.files.items():
@@ -153,7 +154,7 @@ def skab(data: Path) -> Replay:
         "grid": {"step": "1s"},
         "window": {"length": 32, "stride": 1, "delay": 3},
         "lateness": "5s",
-        "alert": {"false_alarms": "2/hour", "merge": "30s"},
+        "alert": {"false_alarms": "30/hour", "merge": "30s"},
     }
     until = _BASE + timedelta(seconds=400)
     return Replay(config, _labels("skab", until, rows["time"].max(), files, faults), files)

@@ -166,6 +166,8 @@ def _cells(text: str, delimiter: str) -> list[str]:
 
 
 def _problem(names: Sequence[str], wanted: Sequence[Wanted]) -> str | None:
+    if not names:
+        return "no header line that can be read; expected the names of the columns"
     for want in wanted:
         if want.column not in names:
             return f"{want.column}: no such column in the header; it has {_listed(names)}"

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from pipeline import clock, log
 from pipeline.config.models import Stream
 from pipeline.config.secrets import resolve
+from pipeline.errors import ConfigError
 from pipeline.sources.conform import Conformer
 from pipeline.sources.listing import Kind, files, kind
 from pipeline.sources.marks import Entry
@@ -31,6 +32,10 @@ class FilesSource:
 
     def __init__(self, stream: Stream, base: Path) -> None:
         self.config = stream.source
+        if not stream.source.delimiter.isascii():
+            raise ConfigError(
+                "source.delimiter is not ASCII", key="source.delimiter", expected="one ASCII sign"
+            )
         self.root = base / Path(resolve(stream.source.path, secret=False)).expanduser()
         self._conform = Conformer(stream)
         self._kept: tuple[Entry, TextReader] | None = None
@@ -41,11 +46,11 @@ class FilesSource:
         before: Mapping[str, Any] = position.get("files", {})
         after: dict[str, Any] = {}
         for name, path in files(self.root, self.config.pattern):
-            entry = Entry.read(before.get(name))
+            stored = before.get(name)
             if not work.spent:
-                entry = self._visit(name, path, entry, work)
-            if entry != Entry():
-                after[name] = entry.stored()
+                stored = self._visit(name, path, Entry.read(stored), work).stored()
+            if stored:
+                after[name] = stored
         records, rejects = work.filled(self._conform)
         received = records.num_rows + rejects.num_rows
         return Batch(records, rejects, received, {"files": after}, more=work.spent)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -29,20 +32,25 @@ def files(root: Path, pattern: str) -> list[tuple[str, Path]]:
     try:
         if not root.is_dir():
             raise Unavailable(f"{root}: no such folder")
-        home = root.resolve()
-        return sorted((str(p.relative_to(root)), p) for p in root.glob(pattern) if _takable(p, root, home))
+        home, inside = root.resolve(), cache(Path.resolve)
+        found = ((str(p.relative_to(root)), p) for p in root.glob(pattern))
+        return sorted((n, p) for n, p in found if _finished(n) and _takable(p, home, inside))
     except OSError as error:
         raise Unavailable(f"{root}: {error.strerror or error}") from error
 
 
-def _takable(path: Path, root: Path, home: Path) -> bool:
-    if any(part.startswith(".") for part in path.relative_to(root).parts):
-        return False
-    if path.name.lower().endswith(UNFINISHED):
-        return False
+def _finished(name: str) -> bool:
+    hidden = name.startswith(".") or f"{os.sep}." in name
+    return not hidden and not name.lower().endswith(UNFINISHED)
+
+
+def _takable(path: Path, home: Path, resolved: Callable[[Path], Path]) -> bool:
+    """Say whether a path is a regular file inside `home`, wherever links lead."""
     try:
-        real = path.resolve(strict=True)
-        regular = stat.S_ISREG(real.stat().st_mode)
+        mode = path.lstat().st_mode
+        link = stat.S_ISLNK(mode)
+        real = path.resolve(strict=True) if link else resolved(path.parent)
+        regular = stat.S_ISREG(real.stat().st_mode if link else mode)
     except (OSError, RuntimeError):  # gone, or a loop of links
         return False
     if regular and not real.is_relative_to(home):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO, Self
 
 _SAMPLE = 4096  # bytes of the head and of the tail of what was read
@@ -39,8 +39,8 @@ class Entry:
         return cls(**stored) if stored else cls()
 
     def stored(self) -> dict[str, Any]:
-        """Return the JSON-able form."""
-        return asdict(self)
+        """Return the JSON-able form; nothing of a file that was never seen."""
+        return {} if self == type(self)() else dict(vars(self))
 
     def untouched(self, stat: os.stat_result) -> bool:
         """Say whether the file is as it was when last looked at."""

@@ -70,7 +70,8 @@ def _take(
         found = conform(columns, batch.num_rows, work.now)
         work.records.append(found.records)
         reasons = found.reasons()
-    work.rejects += [Reject(name, start + row, None, why, _raw(batch, row)) for row, why in reasons.items()]
+    for row, why in reasons.items():
+        work.add(Reject(name, start + row, None, why, _raw(batch, row)))
 
 
 def _problem(names: list[str], conform: Conformer) -> str | None:

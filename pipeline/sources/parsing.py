@@ -81,4 +81,4 @@ def _look_closer(
         start, raw = int(first[i]), lines[i][:RAW_LIMIT]
         line = at.line + int(np.searchsorted(breaks, start, side="right")) + 1
         header = form.header if len(raw) == len(lines[i]) else None  # a part is not to be read as a whole
-        work.rejects.append(Reject(at.source, at.offset + start, line, reasons[i], raw, header))
+        work.add(Reject(at.source, at.offset + start, line, reasons[i], raw, header))

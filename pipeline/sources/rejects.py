@@ -36,21 +36,19 @@ class Reject:
 
 def table(rejects: Iterable[Reject], now: datetime) -> pa.Table:
     """Return rejects as an Arrow table of schema `REJECTED`."""
-    rows = [
-        {
-            "reject": r.id,
-            "source": _printable(r.source),
-            "position": r.position,
-            "line": r.line,
-            "reason": r.reason,
-            "raw": r.raw,
-            "rejected_at": now,
-            "date": now.date(),
-            "header": r.header,
-        }
-        for r in rejects
-    ]
-    return pa.Table.from_pylist(rows, schema=REJECTED)
+    kept = list(rejects)
+    columns = {
+        "reject": [r.id for r in kept],
+        "source": [_printable(r.source) for r in kept],
+        "position": [r.position for r in kept],
+        "line": [r.line for r in kept],
+        "reason": [r.reason for r in kept],
+        "raw": [r.raw for r in kept],
+        "rejected_at": [now] * len(kept),
+        "date": [now.date()] * len(kept),
+        "header": [r.header for r in kept],
+    }
+    return pa.Table.from_pydict(columns, schema=REJECTED)
 
 
 def _printable(name: str) -> str:

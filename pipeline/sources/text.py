@@ -99,14 +99,21 @@ def csv_form(
     final = text.ended and settled and not text.damage
     body = finished(head[mark:]) if final else head[mark:]
     ends = split.records(body, delimiter.encode(), final=final)
+    line, end = _first(body, ends)
+    if line and b"\r" not in line:
+        at = min(mark + end, len(head))
+        return CsvFormat.from_header(line, wanted, delimiter), Entry(offset=at, line=head.count(b"\n", 0, at))
+    if line or text.damage or len(head) > split.MAX_RECORD:  # what there is becomes rejects that say so
+        return CsvFormat((), wanted, delimiter), Entry()
+    return None
+
+
+def _first(body: bytes, ends: split.Ends) -> tuple[bytes, int]:
+    """Return the first record that is not blank, and where it ends."""
     for first, end in zip(split.starts(ends).tolist(), ends.tolist(), strict=True):
-        if body[first:end].strip():
-            at = min(mark + end, len(head))
-            form = CsvFormat.from_header(body[first:end], wanted, delimiter)
-            return form, Entry(offset=at, line=head.count(b"\n", 0, at))
-    # no header will come: what there is becomes rejects that say so
-    hopeless = text.damage or (len(head) > split.MAX_RECORD and not len(ends))
-    return (CsvFormat((), wanted, delimiter), Entry()) if hopeless else None
+        if (line := body[first:end].rstrip(b"\r\n")).strip():
+            return line, end
+    return b"", 0
 
 
 def json_form(text: TextFile, wanted: Sequence[Wanted]) -> tuple[Format, Entry]:

@@ -23,7 +23,8 @@ from pipeline.sources.numeric import NULLS, NUMBER, mask
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RULES_END = 2_145_916_800 * 10**6  # 2038: Arrow does not apply a zone's rules to later years
 _TWO_DAYS = 2 * 86_400 * 10**6
-_INTEGER = r"^[+-]?\d{1,18}$"
+_WHOLE = 9 * 10**18  # integers from here on are read as decimals: not all of them fit in 64 bits
+_INTEGER = r"^[+-]?0*(\d{1,18}|[1-8]\d{18})$"
 _ISO = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)?(?: ?(?:Z|z|UTC|[+-]\d\d(?::?\d\d)?))?)?",
     re.ASCII,
@@ -119,10 +120,11 @@ class TimeReader:
         if self.format == "iso8601" or pc.any(pc.match_substring(column, "x", ignore_case=True)).as_py():
             return None  # Arrow would read 0x10 as a number
         try:
-            found, ok = from_integers(_numpy(column.cast(pa.int64())), self.format)
+            whole = _numpy(column.cast(pa.int64()))
         except pa.ArrowInvalid:
             return None
-        return found if ok.all() else None
+        found, ok = from_integers(whole, self.format)
+        return found if ok.all() and whole.max() < _WHOLE else None
 
     def _alike_iso(self, column: pa.Array) -> Micros | None:
         if self.format not in ("auto", "iso8601"):

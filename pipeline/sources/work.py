@@ -11,7 +11,8 @@ import pyarrow as pa
 from pipeline.sources.conform import Conformer
 from pipeline.sources.rejects import RAW_LIMIT, Reject, table
 
-BYTES = 96 << 20  # of files in one batch: rows may be wide, and memory is bounded
+BYTES = 64 << 20  # of files in one batch: rows may be wide, and memory is bounded
+REJECT = 1 << 10  # bytes of memory that a reject takes beside its own
 STALE = timedelta(hours=1)  # a broken file left alone so long will not be finished
 
 
@@ -34,9 +35,14 @@ class Work:
         """Count what was taken."""
         self.rows, self.room = self.rows - rows, self.room - size
 
+    def add(self, reject: Reject) -> None:
+        """Add a reject."""
+        self.rejects.append(reject)
+        self.room -= REJECT + len(reject.raw)
+
     def reject(self, source: str, position: int, line: int | None, reason: str, raw: bytes) -> None:
         """Add a reject that stands for more than a line, and so cannot be read again as one."""
-        self.rejects.append(Reject(source, position, line, reason, raw[:RAW_LIMIT]))
+        self.add(Reject(source, position, line, reason, raw[:RAW_LIMIT]))
 
     def left_alone(self, stat: os.stat_result, span: timedelta) -> bool:
         """Say whether a file has not been written to for `span`."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from pipeline.workspace import Workspace
 
 _INSTANT = timedelta(microseconds=1)
-LEASE = timedelta(hours=12)
-"""Longer than any training; a training that died holds its stream no longer than this."""
+LEASE = timedelta(minutes=15)
+"""Renewed with each epoch; a training that died holds its stream no longer than this."""
 
 
 def train(
@@ -51,13 +52,13 @@ def train(
         Conflict: another training of the stream is under way.
     """
     stream = work.stream(name)
-    with log.unit("train", stream=name) as line, _alone(work, name), _folder(work) as folder:
+    with log.unit("train", stream=name) as line, _alone(work, name) as renew, _folder(work) as folder:
         store = work.observations(stream)
         start, end = _range(stream, store.state().watermark)
         version, history = store.version(), store.read(start, end)
         with work.registry.run(name, tags={"offbeat.kind": "train"}) as run:
             _describe(work, stream, run, history, version, (start, end))
-            learned = learn(stream, history, folder, on_epoch=_tell(run, on_epoch))
+            learned = learn(stream, history, folder, on_epoch=_tell(run, renew, on_epoch))
             line |= _results(learned)
             report.log(run, stream, learned)
             number = _log_bundle(stream, run, learned, history, version, end)
@@ -74,12 +75,17 @@ def train(
 
 
 @contextmanager
-def _alone(work: Workspace, name: str) -> Iterator[None]:
-    owner = tempfile.mktemp(prefix="", dir="")  # noqa: S306 - a random word, no file
-    if not acquire(work.database, f"train/{name}", owner, now=clock.now(), duration=LEASE):
-        raise Conflict(f"another training of {name} is under way")
+def _alone(work: Workspace, name: str) -> Iterator[Callable[[], None]]:
+    """Hold the stream's training lease for the block, which renews it by calling what it is given."""
+    owner = uuid.uuid4().hex
+
+    def renew() -> None:
+        if not acquire(work.database, f"train/{name}", owner, now=clock.now(), duration=LEASE):
+            raise Conflict(f"another training of {name} is under way")
+
+    renew()
     try:
-        yield
+        yield renew
     finally:
         release(work.database, f"train/{name}", owner)
 
@@ -128,8 +134,11 @@ def _describe(
     )
 
 
-def _tell(run: Run, on_epoch: Callable[[dict[str, Any]], None] | None) -> Callable[[Epoch], None]:
+def _tell(
+    run: Run, renew: Callable[[], None], on_epoch: Callable[[dict[str, Any]], None] | None
+) -> Callable[[Epoch], None]:
     def tell(epoch: Epoch) -> None:
+        renew()
         run.epoch(asdict(epoch))
         if on_epoch:
             on_epoch(asdict(epoch))

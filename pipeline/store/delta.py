@@ -94,6 +94,28 @@ def dataset(table: DeltaTable, pruning: str | None = None, schema: pa.Schema | N
     return table.to_pyarrow_dataset(filesystem=place, file_pruning_predicate=pruning, schema=schema)
 
 
+def scan(
+    found: ds.Dataset,
+    columns: Sequence[str],
+    where: pc.Expression | None = None,
+    among: Mapping[str, pa.Array | None] | None = None,
+) -> pa.Table:
+    """Return the rows that `where` lets through and whose text columns hold one of the values `among`.
+
+    Texts are compared here, not by the dataset: files that a Delta MERGE wrote say their texts are views,
+    which Arrow's pruning by statistics cannot compare with plain texts.
+    """
+    wanted = {name: values for name, values in (among or {}).items() if values is not None}
+    names = list(dict.fromkeys([*columns, *wanted]))
+    parts = []
+    for batch in found.to_batches(columns=names, filter=where):
+        for name, values in wanted.items():
+            batch = batch.filter(pc.is_in(batch[name], value_set=values))
+        parts.append(batch)
+    schema = pa.schema([found.schema.field(name) for name in names])
+    return pa.Table.from_batches(parts, schema=schema).select(list(columns))
+
+
 def between(start: datetime | None, end: datetime | None) -> tuple[str | None, pc.Expression | None]:
     """Return `start <= time < end` (aware, either may be open) as a pruning predicate and as a filter."""
     sql, filters = [], []

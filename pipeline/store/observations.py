@@ -182,11 +182,11 @@ class ObservationStore:
         names: list[str],
     ) -> pa.Table:
         sql, times = delta.between(start, end)
-        some = None if entities is None else pc.field("entity").isin(pa.array(entities, pa.string()))
-        found = delta.dataset(table, sql, self._schema)
-        return found.to_table(
-            columns=[*dict.fromkeys([*names, "entity", "time", *schemas.key(self.stream)])],
-            filter=delta.conjoin([times, some]),
+        return delta.scan(
+            delta.dataset(table, sql, self._schema),
+            [*dict.fromkeys([*names, "entity", "time", *schemas.key(self.stream)])],
+            times,
+            {"entity": None if entities is None else pa.array(entities, pa.string())},
         )
 
 

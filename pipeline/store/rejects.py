@@ -53,9 +53,9 @@ def _known(table: DeltaTable, rows: pa.Table) -> pa.Array:
     """Return stored ids that may be among those of `rows`: of the same sources and positions."""
     low, high = pc.min_max(rows["position"]).values()
     near = (pc.field("position") >= low) & (pc.field("position") <= high)
-    same = pc.field("source").isin(pc.unique(rows["source"]))
     sql = f"position >= {low.as_py()} AND position <= {high.as_py()}"
-    found = delta.dataset(table, sql).to_table(columns=["reject"], filter=near & same)
+    of = {"source": pc.unique(rows["source"])}
+    found = delta.scan(delta.dataset(table, sql, schemas.REJECTS), ["reject"], near, of)
     return found["reject"].combine_chunks()
 
 

@@ -25,7 +25,6 @@ from pipeline.store.sorting import in_order
 
 APP = "offbeat.scores"  # of two writers at once one commits; the other looks again, so nothing is doubled
 PATIENCE = timedelta(minutes=2)
-_FEW = 1000  # entities worth naming in a filter
 _SAME_ROW = (
     "t.date = s.date AND t.version = s.version AND t.entity = s.entity AND t.time = s.time"
     " AND t.id IS NOT DISTINCT FROM s.id"
@@ -89,9 +88,11 @@ class ScoreStore:
             return schema.empty_table()
         with guard(f"reading {self.uri}"):
             sql, times = delta.between(start, end)
-            filters = [times, _of_version(version), _of(entities)]
-            found = delta.dataset(table, sql, SCORES).to_table(
-                columns=[*dict.fromkeys([*schema.names, *KEY])], filter=delta.conjoin(filters)
+            found = delta.scan(
+                delta.dataset(table, sql, SCORES),
+                [*dict.fromkeys([*schema.names, *KEY])],
+                delta.conjoin([times, _of_version(version)]),
+                {"entity": None if entities is None else pa.array(entities, pa.string())},
             )
             return in_order(found, schema, ("id", "version"))
 
@@ -155,9 +156,8 @@ def _near(table: DeltaTable, rows: pa.Table) -> pa.Table:
     low, high = (value.as_py() for value in pc.min_max(rows["time"]).values())
     sql, times = delta.between(low, high + timedelta(microseconds=1))
     entities, versions = pc.unique(rows["entity"]), pc.unique(rows["version"])
-    some = pc.field("entity").isin(entities) if len(entities) <= _FEW else None
-    filters = [times, pc.field("version").isin(versions), some]
-    return delta.dataset(table, sql, SCORES).to_table(filter=delta.conjoin(filters))
+    where = delta.conjoin([times, pc.field("version").isin(versions)])
+    return delta.scan(delta.dataset(table, sql, SCORES), SCORES.names, where, {"entity": entities})
 
 
 def _merge(table: DeltaTable, rows: pa.Table) -> Any:
@@ -176,7 +176,3 @@ def _merge(table: DeltaTable, rows: pa.Table) -> Any:
 
 def _of_version(version: int | None) -> pc.Expression | None:
     return None if version is None else pc.field("version") == version
-
-
-def _of(entities: Sequence[str] | None) -> pc.Expression | None:
-    return None if entities is None else pc.field("entity").isin(pa.array(entities, pa.string()))

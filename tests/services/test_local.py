@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from pipeline import services
+from pipeline.errors import Unavailable
 from pipeline.home import Home
 from pipeline.services import processes, settings
 from pipeline.simulate import write_history
@@ -51,7 +52,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Runni
     with pytest.MonkeyPatch.context() as patch:
         for name in ("OFFBEAT_CONFIGS", "OFFBEAT_DATABASE", "OFFBEAT_TABLES", "MLFLOW_TRACKING_URI"):
             patch.delenv(name, raising=False)
-        up = services.start(home)
+        up = services.start(home, addresses=services.Addresses.choose(airflow=0, mlflow=0))
         try:
             up.wait_for_dags(["ingest__pumps", "train__pumps", "score__pumps"])
             yield up
@@ -174,8 +175,14 @@ def test_a_pid_that_went_to_another_process_is_not_ours(tmp_path: Path) -> None:
 def test_a_service_that_ends_at_once_is_reported_with_its_log(tmp_path: Path) -> None:
     dying = processes.Service("dying", (sys.executable, "-c", "print('no such port')"))
     processes.launch(tmp_path, dying, os.environ)
-    with pytest.raises(TimeoutError, match="no such port"):
+    with pytest.raises(Unavailable, match="no such port"):
         processes.wait_until("dying", lambda: False, tmp_path, timeout=20)
+
+
+def test_a_command_that_fails_is_reported_with_its_log(tmp_path: Path) -> None:
+    failing = processes.Service("failing", (sys.executable, "-c", "raise SystemExit('no disk')"))
+    with pytest.raises(Unavailable, match="no disk"):
+        processes.run_to_end(tmp_path, failing, os.environ)
 
 
 def test_a_stubborn_service_is_killed(tmp_path: Path) -> None:

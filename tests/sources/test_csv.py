@@ -64,6 +64,11 @@ def test_a_tsv_file_is_delimited_by_tabs(tmp_path: Path) -> None:
     assert len(drain(sensor(tmp_path)).rows) == 1
 
 
+def test_a_first_column_without_a_name_keeps_its_place(tmp_path: Path) -> None:
+    write(tmp_path / "f.tsv", "\ttime\tmachine\ta\tb\t\n0\t2026-01-01\tp1\t1\t2\tx\n")
+    assert drain(sensor(tmp_path)).rows[0]["a"] == 1.0
+
+
 def test_a_missing_column_rejects_each_record_and_is_named(tmp_path: Path) -> None:
     rows, reasons = one(tmp_path, "time,machine,a\n2026-01-01,p1,1\n2026-01-02,p1,1\n")
     assert not rows
@@ -107,7 +112,12 @@ def test_a_line_without_end_is_stepped_over_in_bounded_memory(
 def test_a_first_line_too_long_for_a_header_rejects_what_follows(tmp_path: Path) -> None:
     rows, reasons = one(tmp_path, "x" * (2 << 20) + "\n" + GOOD)
     assert not rows
-    assert reasons[1].startswith("machine: no such column in the header")
+    assert reasons[1].startswith("no header line that can be read")
+
+
+def test_a_file_whose_lines_end_in_carriage_returns_alone_is_not_skipped_in_silence(tmp_path: Path) -> None:
+    rows, reasons = one(tmp_path, (HEADER + GOOD).replace("\n", "\r"))
+    assert (rows, reasons) == ([], ["no header line that can be read; expected the names of the columns"])
 
 
 def test_rejects_say_where_and_keep_the_bytes(tmp_path: Path) -> None:

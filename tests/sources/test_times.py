@@ -101,6 +101,7 @@ def test_leap_days() -> None:
                 lambda t: t.isoformat(" ") + "+02:00"
             ),
             st.integers(-(10**19), 10**19).map(str),
+            st.integers(10**18, 10**19).map(lambda i: f"00{i}"),
             st.floats().map(repr),
             st.from_regex(
                 r"\d{4}-[01]\d-[0-3]\d([T ][0-2]\d(:[0-6]\d(:[0-6]\d(\.\d{1,9})?)?)?)?(Z|[+-]\d\d)?",

@@ -3,8 +3,8 @@
 Usage: killed_ingest.py random FOLDER TABLES KILLS SEED: kills at random moments.
        killed_ingest.py calls FOLDER TABLES: kills at every call that reaches the tables, before and after it.
 
-Prints how many kills hit. Children are forked from a parent that runs nothing of Arrow or Delta itself, so that
-a trial costs no start of Python.
+Prints how many kills hit. Children are forked from a parent that runs nothing of Arrow or Delta itself, so
+that a trial costs no start of Python.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def ended(pid: int) -> bool:
 
 def grow(folder: Path, trial: int, rng: random.Random) -> None:
     """Add lines to a file, cut in the middle of one; the cut line's rest comes first the next time."""
-    lines = [f"2026-02-01T00:{trial:02d}:{i:02d}Z,grown,{trial},{i}\n" for i in range(60)]
+    lines = [f"2026-02-01T{trial // 60:02d}:{trial % 60:02d}:{i:02d}Z,grown,{trial},{i}\n" for i in range(60)]
     text = "".join(lines)
     cut = rng.randrange(1, len(text))
     held = folder / ".held"

@@ -206,6 +206,9 @@ def test_discarded_rejects_are_gone(tmp_path: Path) -> None:
     to.discard(ids[10:])
     to.discard([])
     assert sorted(to.rejects()["reject"].to_pylist()) == sorted(ids[:10])
+    assert len(to.rejects(reason="good")) == 10
+    put(to, to.state(), readings([]), bad(1, 5, 50))
+    assert to.rejects()["position"].to_pylist() == [*range(10), 50]
 
 
 def test_a_replay_killed_before_discarding_only_counts_duplicates(tmp_path: Path) -> None:
@@ -313,3 +316,39 @@ def test_pieces_cover_the_range_without_gap_or_overlap(tmp_path: Path, rows: int
     assert all(a[1] == b[0] for a, b in pairwise(found))
     assert sum(len(to.read(a, b)) for a, b in found) == 55
     assert max(len(to.read(a, b)) for a, b in found) <= max(rows, 2)
+
+
+def test_names_that_look_like_sql_are_names(tmp_path: Path) -> None:
+    names = ["' OR 1=1 --", 'a"b', "back\\slash", "line\nbreak", "%_", "🦀", "{}", "date >= '2026'"]
+    to = store(tmp_path)
+    state = put(to, to.state(), readings([(n, 1) for n in names]))
+    for name in names:
+        state = put(to, state, readings([(name, 1), (name, 2)]))
+    assert (state.totals.stored, state.totals.duplicate) == (16, 8)
+    assert to.read(entities=["' OR 1=1 --"])["entity"].to_pylist() == ["' OR 1=1 --"] * 2
+    cards = store(tmp_path / "cards", transactions(tmp_path))
+    state = put(cards, put(cards, State(), payments(names)), payments(names))
+    assert (state.totals.stored, state.totals.duplicate) == (8, 8)
+
+
+def test_long_ids_that_begin_alike_are_told_apart(tmp_path: Path) -> None:
+    """Statistics of a file hold the beginnings of texts alone."""
+    ids = [base * 120 + end for base in ("x", "é") for end in "abc"]
+    to = store(tmp_path, transactions(tmp_path))
+    state = put(to, State(), payments(ids))
+    for one in ids:
+        state = put(to, state, payments([one]))
+    assert (state.totals.stored, state.totals.duplicate) == (6, 6)
+
+
+def test_files_that_a_merge_of_others_wrote_are_read_alike(tmp_path: Path) -> None:
+    to = store(tmp_path)
+    state = put(to, to.state(), readings([("p1", 1), ("p2", 2)]), bad(1))
+    mended = pa.table({"entity": ["p1"], "a": [9.0]})
+    merge = DeltaTable(to.observations).merge(
+        mended, "t.entity = s.entity", source_alias="s", target_alias="t"
+    )
+    merge.when_matched_update({"a": "s.a"}).execute()
+    state = put(to, state, readings([("p1", 1), ("p2", 2), ("p3", 3)]), bad(1))
+    assert keys(to) == [("p1", 1), ("p2", 2), ("p3", 3)]
+    assert to.read(entities=["p1"])["a"].to_pylist() == [9.0]
