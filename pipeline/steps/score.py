@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,13 +19,12 @@ from pipeline.errors import NoChampion
 from pipeline.models.bundle import Bundle
 from pipeline.prepare import shard as shard_of
 from pipeline.schemas import TIME
-from pipeline.scoring import Scorer, moment, score_table
+from pipeline.scoring import Scorer, score_table
 from pipeline.store.leases import cursor, set_cursor
 
 if TYPE_CHECKING:
     from pipeline.config.models import Stream
     from pipeline.registry import Version
-    from pipeline.store.observations import ObservationStore
     from pipeline.workspace import Workspace
 
 ROWS = 500_000  # scored at once: bounds memory, changes no score
@@ -143,7 +140,7 @@ def _scored(
     """Score [begin, end) piece by piece; a piece brings the context it needs, so cuts change nothing."""
     scorer, store = Scorer.of(best.bundle, stream), work.observations(stream)
     final = stream.kind == "sensor"
-    for first, last in _pieces(store, begin, min(end or watermark + _INSTANT, watermark + _INSTANT)):
+    for first, last in store.pieces(begin, min(end or watermark + _INSTANT, watermark + _INSTANT), ROWS):
         until = min(last + scorer.settle, watermark + _INSTANT)
         records = store.read(first - scorer.context, until)
         mine = _shard(records, shard, stream.shards)
@@ -156,14 +153,6 @@ def _scored(
             version=best.version.version,
         )
         yield table.filter(pc.less(table["time"], pa.scalar(last, TIME)))
-
-
-def _pieces(store: ObservationStore, begin: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Cut [begin, end) where it holds more rows than are scored at once."""
-    times = store.read(begin, end, columns=["time"])["time"].cast(pa.int64()).to_numpy()
-    cuts = np.unique(np.sort(times)[ROWS::ROWS]).tolist()
-    edges = [begin, *(moment(cut) for cut in cuts), end]
-    yield from pairwise(edges)
 
 
 def _shard(records: pa.Table, shard: int, shards: int) -> pa.Table:
