@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow.sdk import dag, task
-from offbeat_common import COMMON, RETRIES, START, Assets, every, on_assets, outcomes
+from offbeat_common import COMMON, RETRIES, START, Assets, every, lend_connections, on_assets, outcomes
 
 from pipeline.config.loader import load_project
 from pipeline.home import Home
@@ -47,7 +47,9 @@ def deliver_alerts() -> None:
         from pipeline.steps import Offbeat
 
         with outcomes():
-            return Offbeat.open().deliver()
+            offbeat = Offbeat.open()
+            lend_connections(offbeat.project.alerts.model_dump_json())
+            return offbeat.deliver()
 
     deliver()
 

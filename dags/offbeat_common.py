@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,13 +17,14 @@ from airflow.sdk import (
     Asset,
     AssetAny,
     AssetOrTimeSchedule,
+    Connection,
     CronDataIntervalTimetable,
     CronTriggerTimetable,
     DeltaDataIntervalTimetable,
     DeltaTriggerTimetable,
     Param,
 )
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
 
 from pipeline.config.schedule import parse_schedule
 from pipeline.errors import NoChampion, TerminalError
@@ -145,3 +147,14 @@ def unless_news(context: Mapping[str, Any], summary: dict[str, Any], *counts: st
         return summary
     context["ti"].xcom_push(key="return_value", value=summary)
     raise AirflowSkipException("nothing new")
+
+
+def lend_connections(config: str) -> None:
+    """Put the Airflow connections that `config` refers to into this task's environment.
+
+    There `${connection:NAME}` is resolved, with and without Airflow. A connection that Airflow does not
+    know is left for the receiver that needs it to complain about.
+    """
+    for name in {found[1] for found in re.finditer(r"\$\{connection:([^:}]+)", config)}:
+        with suppress(AirflowNotFoundException):
+            os.environ.setdefault(f"AIRFLOW_CONN_{name.upper()}", Connection.get(name).get_uri())

@@ -66,8 +66,9 @@ class Detector:
 
     It is looked at twice: smoothed over `span` rows, which sees what is sharp, and over `slow` rows, which
     sees what is faint and lasts. Each look has its own threshold for half the alert budget, and a row's
-    score is the higher of the two. The slow look sees no more of a row than the fast one's threshold, so
-    that a spike is not smeared over the hour that follows it.
+    score is the higher of the two. The slow look sees no more of a row than the fast one's threshold, and
+    only what the last `span` rows still show: a spike is not smeared over the hour that follows it, and a
+    fault is over when it is over.
 
     Args:
         span: of the fast look's exponential smoothing, in rows; 1 for none, as for transactions.
@@ -147,7 +148,8 @@ class Detector:
         return self
 
     def _slow(self, joint: NDArray[np.float64]) -> NDArray[np.float64]:
-        return calibrate.smooth(np.minimum(joint, self.threshold_.value), self.slow, SUPPORT)
+        held = np.minimum(joint, self.threshold_.value)
+        return np.minimum(calibrate.smooth(held, self.slow, SUPPORT), calibrate.smooth(held, self.span))
 
     def score(self, errors: NDArray[np.floating[Any]]) -> Scored:
         """Judge the rows of one series, in time order.
@@ -163,13 +165,14 @@ class Detector:
             raise DataError(f"{errors.shape[1]} channels to judge, {len(self.scale_)} learned")
         raw = self._joint(errors)
         level = self.threshold_.value
-        score = calibrate.smooth(raw, self.span) / level
+        score, alone = calibrate.smooth(raw, self.span) / level, raw / level
         if self.slow_:
             score = np.fmax(score, self._slow(raw) / self.slow_.value)
+            alone = np.fmax(alone, np.minimum(raw, level) / self.slow_.value)
         share = [calibrate.shares(units) for units in self._units(errors)]
         return Scored(
             score=score.astype(np.float32),
-            raw=(raw / level).astype(np.float32),
+            raw=alone.astype(np.float32),
             share=np.concatenate([np.empty((0, len(self.scale_)), np.float32), *share]),
         )
 

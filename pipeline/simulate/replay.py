@@ -216,7 +216,7 @@ def cards(data: Path) -> Replay:
             "unit": "EUR",
             "categories": ["terminal"],
         },
-        "alert": {"false_alarms": "100/day", "merge": "1d"},
+        "alert": {"false_alarms": "20/day", "merge": "1d"},
     }
     files = {f"{day}.parquet": part for day, part in frame.groupby(frame["time"].dt.date)}
     return Replay(config, _labels("cards", _CARDS_UNTIL, CARDS_MONTH[1], files, faults), files)

@@ -136,7 +136,8 @@ def test_raw_shows_the_onset_at_once_and_smoothing_quiets_single_rows(detector):
     scored = detector.score(errors)
     assert scored.raw[20] > 1 > scored.raw[19]
     assert scored.score[20] < scored.raw[20]
-    unsmoothed = Detector.from_dict({**detector.to_dict(), "span": 1}).score(errors)
+    plain = {**detector.to_dict(), "span": 1, "slow_threshold": None}
+    unsmoothed = Detector.from_dict(plain).score(errors)
     np.testing.assert_array_equal(unsmoothed.score, unsmoothed.raw)
 
 
@@ -235,3 +236,13 @@ def test_a_spike_is_not_smeared_over_what_follows(sim):
     flagged = np.flatnonzero(detector.score(later).flag)
     assert flagged[0] == 2000
     assert flagged[-1] < 2000 + 3 * detector.span
+
+
+def test_a_fault_is_over_when_it_is_over(sim):
+    rng = np.random.default_rng(5)
+    detector = sim.fitted(rng.normal(size=(20000, 4)) ** 2)
+    later = rng.normal(size=(4000, 4)) ** 2
+    later[2000:2300] *= 9
+    flagged = np.flatnonzero(detector.score(later).flag)
+    assert flagged[0] < 2020
+    assert 2290 < flagged[-1] < 2300 + 5 * detector.span
