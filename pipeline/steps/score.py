@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline.registry import Version
     from pipeline.workspace import Workspace
 
-ROWS = 500_000  # scored at once: bounds memory, changes no score
+CELLS = 8_000_000  # rows times channels scored at once: bounds memory, changes no score
 TRAINED_UNTIL = "offbeat.trained_until"
 """Tag of a version: end of the history it learned from and was calibrated on, ISO 8601."""
 _INSTANT = timedelta(microseconds=1)
@@ -140,8 +140,9 @@ def _scored(
     """Score [begin, end) piece by piece; a piece brings the context it needs, so cuts change nothing."""
     scorer, store = Scorer.of(best.bundle, stream), work.observations(stream)
     final = stream.kind == "sensor"
-    for first, last in store.pieces(begin, min(end or watermark + _INSTANT, watermark + _INSTANT), ROWS):
-        until = min(last + scorer.settle, watermark + _INSTANT)
+    rows, stop = max(CELLS // len(stream.channels), 1), watermark + _INSTANT
+    for first, last in store.pieces(begin, min(end or stop, stop), rows):
+        until = min(last + scorer.settle, stop)
         records = store.read(first - scorer.context, until)
         mine = _shard(records, shard, stream.shards)
         table = score_table(

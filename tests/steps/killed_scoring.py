@@ -16,13 +16,13 @@ from pathlib import Path
 from pipeline.home import Home
 from pipeline.steps import Offbeat, flag, score  # noqa: F401 - imported before the fork
 
-PIECE = 60  # rows
+PIECE = 120  # cells: 60 rows of two channels
 LONGEST = 0.6  # seconds a child lives at most
 
 
 def child(home: Home) -> None:
     """Do the work once."""
-    score.ROWS = PIECE
+    score.CELLS = PIECE
     work = Offbeat.open(home)
     work.ingest("plant")
     work.score_all("plant")
