@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,8 @@ import httpx
 from pipeline.errors import Unavailable
 
 _DONE = ("success", "failed")
+PATIENCE = 60.0  # seconds for one answer: two cores that start Airflow are slow to speak
+TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Airflow:
 
     def __init__(self, url: str, user: str, password: str) -> None:
         self.url, self._user, self._password = url, user, password
-        self._http = httpx.Client(base_url=url, timeout=30)
+        self._http = httpx.Client(base_url=url, timeout=PATIENCE)
 
     def call(self, method: str, path: str, **arguments: Any) -> Any:
         """Call `/api/v2<path>`; return the decoded answer.
@@ -56,12 +59,19 @@ class Airflow:
         Raises:
             httpx.HTTPStatusError: Airflow refused.
         """
-        answer = self._http.request(method, f"/api/v2{path}", **arguments)
+        answer = self._request(method, f"/api/v2{path}", **arguments)
         if answer.status_code == httpx.codes.UNAUTHORIZED:
             self._login()
-            answer = self._http.request(method, f"/api/v2{path}", **arguments)
+            answer = self._request(method, f"/api/v2{path}", **arguments)
         answer.raise_for_status()
         return answer.json() if answer.content else None
+
+    def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
+        """Ask; a question that only reads is asked again where a busy machine let it time out."""
+        for _ in range(TRIES - 1 if method == "GET" else 0):
+            with suppress(httpx.TimeoutException):
+                return self._http.request(method, path, **arguments)
+        return self._http.request(method, path, **arguments)
 
     def _login(self) -> None:
         answer = self._http.post("/auth/token", json={"username": self._user, "password": self._password})

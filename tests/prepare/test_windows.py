@@ -10,6 +10,14 @@ from pipeline.prepare import Series, Windows
 STEP = 1000
 
 
+@pytest.fixture(autouse=True, scope="module")
+def plain_numbers():
+    """Rows are told apart by their numbers here, also by those beyond what a model is shown."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.prepare.windows.CLIP", 1e9)
+        yield
+
+
 def series(cells, observed=None, entity="a", features=2):
     cells = np.asarray(cells, dtype=np.int64)
     mask = np.ones((len(cells), features), dtype=bool)
@@ -115,3 +123,11 @@ def test_no_series_no_windows():
     windows = Windows([], 4, 1, step_us=STEP)
     assert len(windows) == 0
     assert windows.gather(slice(None))[0].shape == (0, 4, 0)
+
+
+def test_a_model_is_shown_no_value_beyond_eight_spreads(monkeypatch):
+    monkeypatch.setattr("pipeline.prepare.windows.CLIP", 8.0)
+    part = series(range(-20, 20))
+    values, _ = Windows([part], 4, 1, step_us=STEP).gather(slice(None))
+    assert (values.min(), values.max()) == (-8, 8)
+    assert part.values.max() > 8  # what it is compared with

@@ -10,7 +10,7 @@ from pipeline import clock
 from tests.sources.kit import NOW
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def still() -> Iterator[None]:
     with clock.frozen(NOW):
         yield
