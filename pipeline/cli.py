@@ -150,9 +150,9 @@ def score(
 ) -> None:
     """Score what is new with the champion, turn flags into anomalies, and queue their alerts.
 
-    With --from and --to, score that time again, as a backfill does: silently.
+    With --from or --to, score that time again, as a backfill does: silently.
     """
-    result = _open().score_all(stream, start=start, end=end, silent=silent or start is not None)
+    result = _open().score_all(stream, start=start, end=end, silent=silent)
     _show(result, as_json)
 
 
@@ -160,6 +160,15 @@ def score(
 def deliver(as_json: Json = False) -> None:
     """Send the alerts that are due. At least once each, under a key that never changes."""
     _show(_open().deliver(), as_json)
+
+
+@app.command()
+def rollback(
+    stream: Stream, reason: Annotated[str, typer.Option(help="Why; kept with the version.")] = "by hand"
+) -> None:
+    """Make the champion before this one champion again; a second rollback undoes the first."""
+    champion = _open().registry.rollback(stream, reason)
+    out.print(f"{stream}: version {champion.version} is champion")
 
 
 @app.command()
@@ -175,6 +184,7 @@ def status(as_json: Json = False) -> None:
     if as_json:
         sys.stdout.write(json.dumps(rows, default=str) + "\n")
         return
+    _print_errors(_open().project.errors())
     table = Table(box=None, header_style="bold")
     for column in rows[0] if rows else ("stream",):
         table.add_column(column.replace("_", " "), justify="left" if column == "stream" else "right")

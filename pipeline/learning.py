@@ -21,7 +21,7 @@ from pipeline.models.bundle import Bundle
 from pipeline.models.process import train_in_process
 from pipeline.models.reconstruct import Reconstructor
 from pipeline.prepare import Preparer, Series, Split, Windows, cut_time, new_preparer, split
-from pipeline.scoring import Rows, Scorer, moment, reconstruct, windows_of
+from pipeline.scoring import Rows, Scorer, micros, moment, reconstruct, windows_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,6 +79,7 @@ def learn(
         NotEnoughData: there is too little history for one of the three parts.
         BundleError: the exported model does not agree with the trained one.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     parts = _cut(stream, records)
     members, trained, windows = _train(stream, parts, folder, on_epoch)
     own = {entity: Reconstructor(where / "model.onnx") for entity, where in members.items()}
@@ -115,14 +116,16 @@ def calibrate(stream: Stream, preparer: Preparer, held_out: Sequence[Rows]) -> D
     )
 
 
-def held_out_error(rows: Sequence[Rows]) -> float:
+def held_out_error(rows: Sequence[Rows], since: datetime) -> float:
     """Return how far expected is from actual over how much actual varies: 0 perfect, 1 as good as a mean.
 
     In the channels' own units and averaged over channels, so that models with different scalings compare.
     Each difference is held to ten times the channel's median one: a single wild value decides nothing.
+    Rows before `since` are context and do not count.
     """
-    expected = np.concatenate([r.expected for r in rows])
-    actual = np.concatenate([r.series.actual for r in rows])
+    counts = [r.series.time >= micros(since) for r in rows]
+    expected = np.concatenate([r.expected[kept] for r, kept in zip(rows, counts, strict=True)])
+    actual = np.concatenate([r.series.actual[kept] for r, kept in zip(rows, counts, strict=True)])
     shares = []
     for channel in range(actual.shape[1]):
         known = np.isfinite(expected[:, channel]) & np.isfinite(actual[:, channel])
@@ -134,7 +137,7 @@ def held_out_error(rows: Sequence[Rows]) -> float:
 
 def judge_again(scorer: Scorer, records: pa.Table, since: datetime) -> float:
     """Return the held-out error of another bundle on the same rows: the gate compares like with like."""
-    return held_out_error([judged.rows for judged in scorer.judge(records, start=since)])
+    return held_out_error([judged.rows for judged in scorer.judge(records, start=since)], since)
 
 
 def _cut(stream: Stream, records: pa.Table) -> _Parts:

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.detect import Detector, RowMeans, Scored, channel_errors, contributions, squared_errors
+from pipeline.models.windows import hide_latest
 from pipeline.prepare import Preparer, Series, Windows, load_preparer
 from pipeline.schemas import SCORES, TIME
 
@@ -118,7 +119,7 @@ def _rows(
     for begin in range(0, len(windows), CHUNK):
         chunk = slice(begin, begin + CHUNK)
         values, mask = windows.gather(chunk)
-        means.add(ends[chunk], mask, model(values, mask))
+        means.add(ends[chunk], mask, model(values, hide_latest(mask, stream.model.hide)))
     made = means.reconstruction()
     spans = (slice(a, b) for a, b in pairwise(offsets))
     return [_compare(stream, preparer, s, made[span]) for s, span in zip(series, spans, strict=True)]

@@ -157,7 +157,7 @@ def _facts(anomaly: Anomaly) -> list[str]:
         f"{(clean(anomaly.noun, 13) or 'entity').capitalize():<14} {clean(anomaly.entity)}",
         f"Severity       {clean(anomaly.severity)}, peak {anomaly.peak_score:.3g} times the threshold",
         f"When           {_period(anomaly)}",
-        f"Peak           {moment(anomaly.peak)}",
+        f"Worst reading  {moment(anomaly.peak)}",
         f"Model          version {anomaly.version}" if anomaly.version is not None else "",
         *_ids(anomaly),
     ]

@@ -98,6 +98,8 @@ class Model(Strict):
     """LSTM units of the encoder's layers, outermost first; the decoder mirrors them."""
     latent: int = Field(default=16, ge=1, le=1024)
     """Width of the bottleneck."""
+    hide: int = Field(default=0, ge=0, le=2047)
+    """Latest rows of a window that the model does not see, and foresees from those before them."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of inputs dropped while training."""
     epochs: int = Field(default=30, ge=1, le=1000)
@@ -225,15 +227,18 @@ class TransactionStream(StreamBase):
     fields: TransactionFields
     """Which columns mean what."""
     window: Window = Window(length=16, stride=1, delay=0)
+    model: Model = Model(hide=1)
     """What the model sees at once: so many transactions of one entity."""
 
     @model_validator(mode="before")
     @classmethod
-    def _own_window(cls, data: Any) -> Any:
+    def _own_defaults(cls, data: Any) -> Any:
         # a file that sets only `length` must not fall back to the sensor's stride and delay
-        if not isinstance(data, Mapping) or not isinstance(data.get("window"), Mapping):
+        if not isinstance(data, Mapping):
             return data
-        return {**data, "window": {"length": 16, "stride": 1, "delay": 0, **data["window"]}}
+        own = {"window": {"length": 16, "stride": 1, "delay": 0}, "model": {"hide": 1}}
+        set_here = {name: {**keys, **data[name]} for name, keys in own.items() if _is_mapping(data.get(name))}
+        return {**data, **set_here}
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -247,6 +252,10 @@ class TransactionStream(StreamBase):
 
 
 Stream = SensorStream | TransactionStream
+
+
+def _is_mapping(data: Any) -> bool:
+    return isinstance(data, Mapping)
 
 
 def parse_stream(text: str | bytes) -> Stream:

@@ -94,12 +94,14 @@ def _data(stories: Mapping[str, Story]) -> Table:
 
 
 def _found(stories: Mapping[str, Story]) -> Table:
-    table = _table("What was found", "stream", "faults", "found", "missed", "false alarms", "alerts", "delay")
+    table = _table(
+        "What was found", "stream", "faults", "found", "missed", "false alarms", "alerts", "start off by"
+    )
     for name, story in stories.items():
         verdict = story.verdict
         if verdict is None:
             continue
-        late = sorted(max((a.start - f.start).total_seconds(), 0.0) for f, a in verdict.found)
+        late = sorted(abs((a.start - f.start).total_seconds()) for f, a in verdict.found)
         delay = f"{late[len(late) // 2] / 60:.0f} min" if late else "-"
         table.add_row(
             name, str(verdict.faults), f"[green]{len(verdict.found)}[/]", str(len(verdict.missed)),

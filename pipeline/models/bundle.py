@@ -187,16 +187,22 @@ class Bundle:
                     raise BundleError(f"the bundle's {stem}{end} is refused: {error}; {RETRAIN}") from error
 
     def _check_use(self, stream: Stream | None, channels: Sequence[str] | None, kind: str | None) -> None:
+        has: dict[str, Any] = {name: self.manifest[name] for name in ("stream", "kind", "channels")}
+        has |= {f"window {key}": value for key, value in self.manifest["window"].items()}
+        has["hidden rows"] = self.manifest["model"].get("hide", 0)
         wanted: dict[str, Any] = {}
         if stream:
+            window = stream.window.model_dump(mode="json")
             wanted = {"stream": stream.name, "kind": stream.kind, "channels": list(stream.channels)}
-            wanted["window length"] = stream.window.length
+            wanted |= {f"window {key}": value for key, value in window.items()}
+            wanted["hidden rows"] = stream.model.hide
         wanted |= {"channels": list(channels)} if channels is not None else {}
         wanted |= {"kind": kind} if kind is not None else {}
         for what, value in wanted.items():
-            has = self.length if what == "window length" else self.manifest[what]
-            if has != value:
-                raise BundleError(f"the bundle is for {what} {has}, the stream has {value}: {RETRAIN}")
+            if has.get(what) != value:
+                raise BundleError(
+                    f"the bundle is for {what} {has.get(what)}, the stream has {value}: {RETRAIN}"
+                )
 
 
 def _fill(

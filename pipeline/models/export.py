@@ -40,16 +40,17 @@ def to_onnx(model: keras.Model) -> bytes:
 def difference(model: keras.Model, graph: bytes, windows: Batch) -> float:
     """Return the largest difference between Keras and ONNX on the observed cells of `windows`.
 
-    In scaled units; relative where a reconstruction is larger than 1, because float32 holds seven digits
-    of it and not more.
+    In scaled units; relative to the largest reconstruction of each feature where that is above 1, because
+    float32 holds seven digits and a recurrent net loses one of them on its way (the mean difference is 2e-7).
 
     Raises:
         BundleError: If it is more than 1e-5: what was validated is not what would score.
     """
     ours = Reconstructor(graph)(*windows)
     theirs = np.asarray(model.predict_on_batch({"values": windows[0], "mask": windows[1]}))
-    apart = np.abs(ours - theirs) / np.maximum(np.abs(theirs), 1)
-    largest = float(np.max(apart, where=windows[1] > 0, initial=0.0))
+    seen = windows[1] > 0
+    reach = np.max(np.abs(theirs), axis=(0, 1), where=seen, initial=1.0)
+    largest = float(np.max(np.abs(ours - theirs) / reach, where=seen, initial=0.0))
     if not largest <= AGREEMENT:
         raise BundleError(
             f"the exported ONNX graph differs from Keras by {largest:.2g}, more than {AGREEMENT}"

@@ -23,7 +23,7 @@ from pipeline.errors import DataError, NotEnoughData
 from pipeline.models import export
 from pipeline.models.architectures import build
 from pipeline.models.progress import Epoch, Trained
-from pipeline.models.windows import WindowSource, clean
+from pipeline.models.windows import WindowSource, clean, hide_latest
 
 HIDDEN = 0.05  # share of observed cells hidden from the input while training
 STEPS = 32  # an epoch has at least so many steps, where there are windows enough
@@ -94,8 +94,8 @@ def _fit(
     size = min(config.batch_size, max(8, len(train) // STEPS))
     watch = _Watch(on_epoch or (lambda _: None))
     trainer.fit(
-        Batches(train, size, seed=config.seed),
-        validation_data=Batches(validation, max(size, 128)),
+        Batches(train, size, seed=config.seed, hide=config.hide),
+        validation_data=Batches(validation, max(size, 128), hide=config.hide),
         epochs=config.epochs,
         shuffle=False,  # Batches does, from the seed
         verbose=0,
@@ -138,6 +138,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
         source: Where windows come from.
         size: Windows in a batch.
         seed: Shuffle, and hide cells, from this seed; in order and whole when None.
+        hide: Rows at the end of each window that are hidden from the input, not from the target.
 
     Example:
         >>> from pipeline.models.windows import ArrayWindows
@@ -147,8 +148,9 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
         ((1, 4, 2), (1, 4, 4))
     """
 
-    def __init__(self, source: WindowSource, size: int, *, seed: int | None = None) -> None:
+    def __init__(self, source: WindowSource, size: int, *, seed: int | None = None, hide: int = 0) -> None:
         super().__init__()
+        self._latest = hide
         self._source, self._size, self._seed, self._epoch = source, size, seed, 0
         self._order = self._shuffled()
 
@@ -160,7 +162,8 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras ships no ty
         idx = self._order[index * self._size : (index + 1) * self._size]
         values, mask = clean(*self._source.gather(idx))
         target = np.concatenate([values, mask], axis=-1)
-        return {"values": values, "mask": self._hide(mask, index)}, target
+        seen = hide_latest(self._hide(mask, index), self._latest)
+        return {"values": values, "mask": seen}, target
 
     def on_epoch_end(self) -> None:
         """Shuffle anew."""

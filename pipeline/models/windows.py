@@ -55,6 +55,15 @@ class ArrayWindows:
         return np.asarray(self.values[rows], np.float32), np.asarray(self.mask[rows], np.float32)
 
 
+def hide_latest(mask: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
+    """Return a mask [n, L, F] under which a model has to foresee the last `rows` rows of each window."""
+    if not rows:
+        return mask
+    hidden = mask.copy()
+    hidden[:, -rows:] = 0
+    return hidden
+
+
 def clean(values: NDArray[np.float32], mask: NDArray[np.float32]) -> Batch:
     """Return windows in which all that was not observed, or is not finite, is 0 under mask 0."""
     seen = (mask > 0) & np.isfinite(values)

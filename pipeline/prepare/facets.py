@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.prepare.history import SHRINK, History, log_amount, log_gap
+from pipeline.prepare.history import MOST_ROOT, SHRINK, History, log_gap, root_amount
 from pipeline.prepare.ledger import Category, Ledger
 from pipeline.prepare.scaling import Scaling
 from pipeline.prepare.series import Bools, Floats, Ints
@@ -38,13 +38,13 @@ class Facet:
 
 
 def quantities(book: Ledger, history: History) -> Floats:
-    """Return log amount and log gap [N, 2] that the population's scaling is learned from."""
+    """Return root of amount and log gap [N, 2] that the population's scaling is learned from."""
     gap = np.where(history.rows > 0, log_gap(book.time), np.nan)
-    return np.column_stack([log_amount(book.amount), gap])
+    return np.column_stack([root_amount(book.amount), gap])
 
 
 def own(history: History, population: Scaling) -> Floats:
-    """Return each row's usual amount and pace so far [N, 4]: mean and spread of both logs."""
+    """Return each row's usual amount and pace so far [N, 4]: mean and spread of the root and the log."""
     center, scale = population.center, population.scale
     usual = (history.amount, history.pace)
     pairs = [u.shrunk(float(center[i]), float(scale[i])) for i, u in enumerate(usual)]
@@ -75,16 +75,16 @@ def actual(book: Ledger, history: History, channels: int) -> Floats:
 
 def readable(usual: Floats, amount: Floats, pace: Floats, sine: Floats, cosine: Floats) -> Floats:
     """Return what was expected as people read it [N, 3], from unscaled features [N] and `own`."""
-    log = np.clip(amount * usual[:, 1] + usual[:, 0], -MOST_LOG, MOST_LOG)
+    root = np.clip(amount * usual[:, 1] + usual[:, 0], -MOST_ROOT, MOST_ROOT)
     gap = np.clip(pace * usual[:, 3] + usual[:, 2], 0, MOST_LOG)
     hour = np.arctan2(sine, cosine) % (2 * np.pi) * (24 / (2 * np.pi))
-    return np.column_stack([np.sign(log) * np.expm1(np.abs(log)), np.expm1(gap) / 3600, hour])
+    return np.column_stack([np.sign(root) * np.square(root), np.expm1(gap) / 3600, hour])
 
 
-def _amount(log: Floats, usual: Floats) -> Iterator[Facet]:
-    known = ~np.isnan(log)
-    yield Facet("amount against own", AMOUNT, (log - usual[:, 0]) / usual[:, 1], known, 0.5)
-    yield Facet("amount", AMOUNT, log, known, 0.1)
+def _amount(root: Floats, usual: Floats) -> Iterator[Facet]:
+    known = ~np.isnan(root)
+    yield Facet("amount against own", AMOUNT, (root - usual[:, 0]) / usual[:, 1], known, 0.5)
+    yield Facet("amount", AMOUNT, root, known, 0.1)
 
 
 def _pace(log: Floats, usual: Floats, history: History) -> Iterator[Facet]:

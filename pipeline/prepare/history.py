@@ -17,6 +17,7 @@ from pipeline.prepare.series import Bools, Floats, Ints
 
 ROWS = 64
 """Earlier transactions of the entity that a row looks back at, at most."""
+MOST_ROOT = 1e75  # its square's square is still a float
 SHRINK = 4.0
 """Weight of the population in a short history, in transactions."""
 _CHUNK = 8192
@@ -53,7 +54,7 @@ class History:
     rows: Ints
     """Earlier transactions looked back at."""
     amount: Usual
-    """Of log amounts."""
+    """Of roots of amounts."""
     pace: Usual
     """Of log gaps between the earlier transactions."""
     hour: Ints
@@ -64,9 +65,13 @@ class History:
     """Of them, with this row's category, for each categorical field."""
 
 
-def log_amount(amount: Floats) -> Floats:
-    """Return log(1 + |amount|) with the amount's sign."""
-    return np.asarray(np.sign(amount) * np.log1p(np.abs(amount)), dtype=np.float64)
+def root_amount(amount: Floats) -> Floats:
+    """Return the root of |amount| with the amount's sign, and at most MOST_ROOT.
+
+    A logarithm would put a payment of one further from one of fifty than a payment of a thousand: small
+    amounts would be the most unusual of all.
+    """
+    return np.asarray(np.sign(amount) * np.minimum(np.sqrt(np.abs(amount)), MOST_ROOT), dtype=np.float64)
 
 
 def log_gap(time: Ints) -> Floats:
@@ -76,7 +81,7 @@ def log_gap(time: Ints) -> Floats:
 
 def look_back(book: Ledger, context: int) -> History:
     """Summarise each row's history, no older than `context` microseconds."""
-    amount = log_amount(book.amount)
+    amount = root_amount(book.amount)
     past = _Past(book, context, amount, log_gap(book.time))
     parts = [past.summary(first) for first in range(0, len(book), _CHUNK)] or [past.summary(0)]
     whole = [np.concatenate(column) for column in zip(*parts, strict=True)]

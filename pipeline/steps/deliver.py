@@ -12,6 +12,7 @@ from pipeline.alerts.deliver import deliver as send
 from pipeline.alerts.receivers import open_receivers
 from pipeline.alerts.render import firing_title
 from pipeline.config.secrets import resolve
+from pipeline.errors import TerminalError
 from pipeline.steps.scene import restore, scene
 from pipeline.store.outbox import Outbox
 
@@ -39,4 +40,7 @@ def deliver(work: Workspace) -> dict[str, Any]:
         receivers = open_receivers(alerts, resolve, work.home.alerts)
         done = send(Outbox(work.database), receivers, alerts.delivery, links=alerts.links, picture=draw)
         line |= asdict(done)
+        if done.unknown:
+            waiting = ", ".join(f"{count} for {name}" for name, count in sorted(done.unknown.items()))
+            raise TerminalError(f"alerts wait for receivers that could not be opened: {waiting}; see the log")
     return dict(line)

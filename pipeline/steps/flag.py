@@ -15,7 +15,7 @@ from pipeline.config.models import SensorStream
 from pipeline.detect import events
 from pipeline.events import Context, Event
 from pipeline.scoring import micros
-from pipeline.steps.score import Champion, champion, shard_name
+from pipeline.steps.score import FLAGGED, Champion, champion, shard_name
 from pipeline.store import anomalies
 from pipeline.store.leases import cursor
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from pipeline.config.models import Stream
     from pipeline.workspace import Workspace
-
-CURSOR = "flag"
 
 
 def flag(
@@ -39,16 +37,16 @@ def flag(
 ) -> dict[str, Any]:
     """Turn the scores of stream `name` into anomalies: what is new, or [start, end) again.
 
-    An anomaly that goes on keeps its id. `silent` records without alerting anybody.
+    An anomaly that goes on keeps its id. `silent` records without alerting anybody; so does a range.
     """
-    stream = work.stream(name)
-    with log.unit("flag", stream=name, silent=silent) as line:
-        judged = _judged(work, stream)
-        if judged is None:
-            return {"stream": name, "opened": 0, "continued": 0, "closed": 0, "alerts": 0}
-        best, live = champion(work, stream), start is None and end is None
+    stream, live = work.stream(name), start is None and end is None
+    with log.unit("flag", stream=name, silent=silent or not live) as line:
+        best, seen = champion(work, stream), _seen(work, stream)
         since = _since(work, stream, best) if live else start or best.trained_until
-        found = _events(work, stream, _lookback(work, stream, since) if live else since, end, judged)
+        first = _lookback(work, stream, since, seen) if live else since
+        scores = _latest(work.scores(stream).read(first, end + stream.alert.merge if end else None))
+        judged = _judged(stream, seen, scores)
+        found = _events(stream, scores, judged)
         recorded = anomalies.record(
             work.database,
             name,
@@ -56,10 +54,10 @@ def flag(
             now=clock.now(),
             receivers=stream.alert.receivers,
             context=_context(stream, best, airflow_run),
-            silent=silent,
+            silent=silent or not live,
             watermark=judged,
             since=since if live else None,
-            cursor=(CURSOR, {"until": judged.isoformat()}) if live else None,
+            cursor=(FLAGGED, _reached(seen)) if live and seen else None,
         )
         line |= recorded.counts()
     return {"stream": name, **line}
@@ -69,36 +67,45 @@ def _context(stream: Stream, best: Champion, airflow_run: str | None) -> Context
     return Context.of(stream, version=best.version.version, run=best.version.run_id, airflow_run=airflow_run)
 
 
-def _judged(work: Workspace, stream: Stream) -> datetime | None:
-    """Return up to when every shard was scored; None before the first scoring."""
+def _seen(work: Workspace, stream: Stream) -> list[dict[str, Any]]:
+    """Return how far each shard was scored; nothing before every shard was."""
     seen = [cursor(work.database, stream.name, shard_name(stream, shard)) for shard in range(stream.shards)]
-    if not all(seen):
-        return None
-    return min(datetime.fromisoformat(each["watermark"]) for each in seen)
+    return seen if all(seen) else []
+
+
+def _reached(seen: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"until": min(each["watermark"] for each in seen), "batch": min(each["batch"] for each in seen)}
+
+
+def _judged(stream: Stream, seen: list[dict[str, Any]], scores: pa.Table) -> dict[str, datetime]:
+    """Return up to when each entity was judged.
+
+    A machine that fell silent was judged up to its last row and no further: that its fault is over is not
+    known. A card that is not used is not silent: the stream's own time goes on for it.
+    """
+    newest = scores.group_by("entity").aggregate([("time", "max")])
+    by_entity = dict(zip(newest["entity"].to_pylist(), newest["time_max"].to_pylist(), strict=True))
+    if isinstance(stream, SensorStream) or not seen:
+        return by_entity
+    return dict.fromkeys(by_entity, datetime.fromisoformat(min(each["watermark"] for each in seen)))
 
 
 def _since(work: Workspace, stream: Stream, best: Champion) -> datetime:
-    seen = cursor(work.database, stream.name, CURSOR)
+    seen = cursor(work.database, stream.name, FLAGGED)
     return datetime.fromisoformat(seen["until"]) if seen else best.trained_until
 
 
-def _lookback(work: Workspace, stream: Stream, since: datetime) -> datetime:
-    """Return from when scores are looked at: late ones, and those of anomalies that are still open."""
-    window = timedelta(0)
-    if isinstance(stream, SensorStream):
-        window = stream.grid.step * (stream.window.delay + 1)
+def _lookback(work: Workspace, stream: Stream, since: datetime, seen: list[dict[str, Any]]) -> datetime:
+    """Return from when scores are looked at: new and late ones, and those of anomalies still open."""
     still = anomalies.list_anomalies(work.database, stream=stream.name, status="open", limit=10_000)
-    earliest = min((a.start for a in still), default=since)
-    return min(since - stream.lateness - window, earliest) - stream.alert.merge
+    scored = (datetime.fromisoformat(each["from"]) for each in seen)
+    return min([since, *scored, *(a.start for a in still)]) - stream.alert.merge
 
 
-def _events(
-    work: Workspace, stream: Stream, start: datetime, end: datetime | None, judged: datetime
-) -> Iterator[Event]:
-    until = end + stream.alert.merge if end else None
-    table = _latest(work.scores(stream).read(start, until))
-    for entity in pc.unique(table["entity"]).to_pylist():
-        yield from _of_entity(stream, entity, table.filter(pc.equal(table["entity"], entity)), judged)
+def _events(stream: Stream, scores: pa.Table, judged: Mapping[str, datetime]) -> Iterator[Event]:
+    for entity in pc.unique(scores["entity"]).to_pylist():
+        mine = scores.filter(pc.equal(scores["entity"], entity))
+        yield from _of_entity(stream, entity, mine, judged[entity])
 
 
 def _latest(table: pa.Table) -> pa.Table:

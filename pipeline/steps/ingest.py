@@ -41,7 +41,9 @@ def replay(work: Workspace, name: str) -> dict[str, Any]:
         before, kept = store.state(), store.rejects()
         batch = reparse(stream, kept)
         # Stored before the rejects go: killed in between, a second replay only counts duplicates.
-        after = store.append(before, batch.records, batch.rejects, batch.received, before.position)
+        # What still fails stays where it is, uncounted: it was counted when it came.
+        none, passing = batch.rejects.slice(0, 0), len(batch.records)
+        after = store.append(before, batch.records, none, passing, before.position)
         still = set(batch.rejects["reject"].to_pylist())
         passed = [reject for reject in kept["reject"].to_pylist() if reject not in still]
         store.discard(passed)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import log
-from pipeline.errors import NoChampion
+from pipeline.errors import DataError, NoChampion
 from pipeline.models.bundle import Bundle
 from pipeline.prepare import shard as shard_of
 from pipeline.schemas import TIME
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pipeline.workspace import Workspace
 
 CELLS = 8_000_000  # rows times channels scored at once: bounds memory, changes no score
+FLAGGED = "flag"
+"""Cursor of the flag step: up to when, and up to which batch, scores were turned into anomalies."""
 TRAINED_UNTIL = "offbeat.trained_until"
 """Tag of a version: end of the history it learned from and was calibrated on, ISO 8601."""
 _INSTANT = timedelta(microseconds=1)
@@ -74,6 +76,8 @@ def plan(
         NoChampion: there is no model to score with.
     """
     stream = work.stream(name)
+    if start and end and start >= end:
+        raise DataError(f"nothing lies from {start.isoformat()} to {end.isoformat()}: the end comes first")
     if (version := work.registry.champion(name)) is None:
         raise NoChampion(f"{name} has no champion yet: run `offbeat train {name}`")
     batch = work.observations(stream).state().batch
@@ -101,7 +105,7 @@ def score(
         state = store.state()
         seen = cursor(work.database, name, shard_name(stream, shard))
         live = start is None and end is None
-        begin = start or _resume(stream, seen, best)
+        begin = start or _resume(work, stream, seen, best)
         counts = {"rows": 0, "flags": 0, "added": 0, "changed": 0}
         if state.watermark is not None and begin <= state.watermark:
             for table in _scored(work, stream, best, shard, begin, end, state.watermark):
@@ -113,6 +117,7 @@ def score(
         if live and state.watermark is not None:
             # After the scores: killed before this line, the next run scores the same rows again.
             reached = {"watermark": state.watermark.isoformat(), "batch": state.batch}
+            reached["from"] = _unflagged(work, name, seen, begin).isoformat()
             set_cursor(
                 work.database, name, shard_name(stream, shard), reached | {"version": best.version.version}
             )
@@ -120,12 +125,26 @@ def score(
     return {"stream": name, **line}
 
 
-def _resume(stream: Stream, seen: dict[str, Any], best: Champion) -> datetime:
-    """Return where live scoring goes on: late records may still change what lies within `lateness`."""
+def _resume(work: Workspace, stream: Stream, seen: dict[str, Any], best: Champion) -> datetime:
+    """Return where live scoring goes on, whichever version is champion now.
+
+    Late records may still change what lies within `lateness`. A machine that lags further behind the
+    others is scored from its first new record on, but not for what lies before the champion's training.
+    """
     if not seen:
         return best.trained_until
     settle = Scorer.of(best.bundle, stream).settle
-    return max(datetime.fromisoformat(seen["watermark"]) - stream.lateness - settle, best.trained_until)
+    usual = datetime.fromisoformat(seen["watermark"]) - stream.lateness - settle
+    lagging = work.observations(stream).earliest(after=seen["batch"])
+    return usual if lagging is None or lagging >= usual else max(lagging, min(usual, best.trained_until))
+
+
+def _unflagged(work: Workspace, name: str, seen: dict[str, Any], begin: datetime) -> datetime:
+    """Return from when scores wait to be looked at: from the last run's, if flagging did not follow it."""
+    flagged = cursor(work.database, name, FLAGGED).get("batch")
+    if not seen or flagged is None or flagged >= seen["batch"]:
+        return begin
+    return min(begin, datetime.fromisoformat(seen["from"]))
 
 
 def _scored(

@@ -10,7 +10,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pipeline.workspace import Workspace
 
 _INSTANT = timedelta(microseconds=1)
+NOT_WORSE = 1.05
+"""Times the champion's error that a challenger may have when it alone knows the new alert budget."""
 LEASE = timedelta(minutes=15)
 """Renewed with each epoch; a training that died holds its stream no longer than this."""
 
@@ -156,7 +158,7 @@ def _results(learned: Learned) -> dict[str, Any]:
         "parameters": own.parameters,
         "train_seconds": round(sum(t.seconds for t in learned.trained.values()), 2),
         "threshold": learned.detector.threshold_.value,
-        "held_out_error": held_out_error(learned.held_out),
+        "held_out_error": held_out_error(learned.held_out, learned.since),
         "onnx_difference": max(t.onnx_difference for t in learned.trained.values()),
     }
 
@@ -188,7 +190,7 @@ def _judge(
     """Hold the new version against the champion, on the same held-out rows at the same budget."""
     data = f"since {learned.since.isoformat()}"
     budget = str(stream.alert.false_alarms)
-    new = GateInput(number, held_out_error(learned.held_out), data, budget)
+    new = GateInput(number, held_out_error(learned.held_out, learned.since), data, budget)
     if current is None:
         return gate(new, None)
     try:
@@ -196,5 +198,10 @@ def _judge(
         old = judge_again(scorer, history, learned.since)
     except OffbeatError as error:  # made for other channels or damaged: it cannot score any longer
         log.get().warning("champion cannot be judged", stream=stream.name, error=str(error))
-        return gate(new, None)
+        return replace(
+            gate(new, None), reason=f"champion {current.version} cannot be judged any more: {error}"
+        )
+    before = current.tags.get("offbeat.budget", budget)
+    if before != budget and new.error <= NOT_WORSE * old:
+        return Decision(True, f"alert budget is now {budget}, was {before}; held-out error {new.error:.6g}")
     return gate(new, GateInput(current.version, old, data, budget))

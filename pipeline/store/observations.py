@@ -112,6 +112,16 @@ class ObservationStore:
             found = self._scan(table, start, end, entities, schema.names)
             return in_order(found, schema, schemas.key(self.stream))
 
+    def earliest(self, *, after: int) -> datetime | None:
+        """Return the oldest time of what batches later than `after` brought; None if they brought nothing."""
+        table = delta.find(self.observations)
+        if table is None:
+            return None
+        with guard(f"reading {self.stream.name}"):
+            found = delta.dataset(table, f"batch > {after}", self._schema)
+            newest = found.to_table(columns=["time"], filter=pc.field("batch") > after)
+            return pc.min(newest["time"]).as_py()  # type: ignore[no-any-return]
+
     def rejects(self, limit: int | None = None, reason: str | None = None) -> pa.Table:
         """Return rejects by source and position: at most `limit`, those whose reason holds `reason`."""
         return rejects.read(self.rejected, limit, reason)

@@ -5,8 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.errors import ConfigError, NoChampion, NotEnoughData
+from pipeline.errors import BundleError, ConfigError, DataError, NoChampion, NotEnoughData
+from pipeline.learning import held_out_error, judge_again, learn
+from pipeline.scoring import Scorer
 from pipeline.steps import Offbeat
+from pipeline.steps.score import champion
 from tests.steps import kit
 
 
@@ -173,3 +176,71 @@ def test_rejects_can_be_replayed_once_the_config_is_mended(tmp_path):
     assert mended.replay("plant")["passed"] == first["rejected"]
     assert mended.rejects("plant") == []
     assert mended.status()[0]["stored"] == 400
+
+
+def only(rows, pump):
+    return [row for row in rows if row[1] == pump]
+
+
+def test_a_machine_that_falls_silent_in_a_fault_is_not_back_to_normal(home):
+    rows = kit.plant(2 * kit.DAY, 600)
+    silent_from = (kit.FAULT[0] + timedelta(minutes=30)).isoformat()
+    kit.feed(home, "later.csv", [row for row in rows if row[1] == "a" or row[0] < silent_from])
+    assert kit.judge_all(home)["closed"] == 0
+    [still] = Offbeat.open(home).anomalies("plant")
+    assert (still["entity"], still["status"]) == ("b", "open")
+    kit.feed(home, "more.csv", [row for row in only(rows, "b") if row[0] >= silent_from])
+    assert kit.judge_all(home)["closed"] == 1
+    assert len(Offbeat.open(home).anomalies("plant")) == 1
+
+
+def test_a_machine_that_lags_behind_the_others_is_scored_when_it_comes(home):
+    rows = kit.plant(2 * kit.DAY, 600)
+    kit.feed(home, "a.csv", only(rows, "a"))
+    assert kit.judge_all(home)["opened"] == 0
+    kit.feed(home, "b.csv", only(rows, "b"))
+    found = kit.judge_all(home)
+    assert (found["opened"], found["closed"]) == (1, 1)
+    at_once = {(row["entity"], row["time"]): row["score"] for row in kit.scores(home)}
+    assert len(at_once) > 1100
+
+
+def test_what_came_before_a_new_champion_is_scored_by_it(home, tmp_path, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    fresh = kit.trained(tmp_path / "fresh")
+    kit.feed(fresh, "one.csv", kit.plant(2 * kit.DAY, 100))
+    kit.judge_all(fresh)
+    kit.feed(fresh, "two.csv", kit.plant(2 * kit.DAY + 100, 500))
+    yaml = fresh.configs / "streams" / "plant.yaml"
+    yaml.write_text(yaml.read_text().replace("length: 16", "length: 12"))
+    work = Offbeat.open(fresh)
+    work.ingest("plant")
+    with pytest.raises(BundleError, match="train the stream again"):
+        work.score_all("plant")
+    again = work.train("plant")
+    assert again["promoted"]
+    assert "champion 1 cannot be judged any more" in again["reason"]
+    assert work.score_all("plant")["opened"] == 1
+
+
+def test_the_gate_finds_a_version_no_better_than_itself(home):
+    work = Offbeat.open(home)
+    stream = work.stream("plant")
+    best = champion(work, stream)
+    history = work.observations(stream).read(None, None)
+    learned = learn(stream, history, home.root / "again")
+    mine = held_out_error(learned.held_out, learned.since)
+    assert judge_again(Scorer.of(best.bundle, stream), history, learned.since) == pytest.approx(mine)
+
+
+def test_a_range_that_ends_before_it_begins_is_refused(home):
+    with pytest.raises(DataError, match="the end comes first"):
+        Offbeat.open(home).plan("plant", start=kit.TRAINED, end=kit.START)
+
+
+def test_a_backfill_before_any_live_run_records_what_it_finds(home):
+    kit.feed(home, "later.csv", kit.plant(2 * kit.DAY, 600))
+    work = Offbeat.open(home)
+    work.ingest("plant")
+    found = work.score_all("plant", start=kit.TRAINED)
+    assert (found["opened"], found["alerts"]) == (1, 0)
