@@ -65,10 +65,16 @@ def closing(say: Say, theatre: Theatre, desk: Desk, work: Workspace) -> None:
         console.print(_alert(worst))
     folder = theatre.home.root / "figures"
     files = _figures(folder, desk)
-    console.print(f"Pictures: {len(files)} of alerts in {folder}; those of training are in MLflow.")
+    console.print(f"Pictures: {len(files)} of alerts in {_near(folder)}; those of training are in MLflow.")
     console.print(f"Memory of all servers and tasks, at the most: {theatre.peak / 2**20:,.0f} MiB.")
     _ways(say, theatre, work)
     say.console.save_svg(str(folder / "demo.svg"), title="make demo", clear=False)
+
+
+def _near(path: Path) -> str:
+    """Return a path as people see it from where they stand."""
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -146,7 +152,7 @@ def _ways(say: Say, theatre: Theatre, work: Workspace) -> None:
     count = len(list_anomalies(work.database, limit=100_000))
     where = theatre.running.addresses
     say.console.print(
-        f"\nAll of it, {count} anomalies too, is in {theatre.home.root}. To look around:\n"
+        f"\nAll of it, {count} anomalies too, is in {_near(theatre.home.root)}. To look around:\n"
         f"  [bold]make up[/]    Airflow on {where.airflow_url} (user admin, password is printed), "
         f"MLflow on {where.mlflow_url}\n"
         f"  [bold]make down[/]  stops them"
