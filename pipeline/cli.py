@@ -180,11 +180,12 @@ def maintain(stream: Stream, as_json: Json = False) -> None:
 @app.command()
 def status(as_json: Json = False) -> None:
     """Show every stream: how fresh, how many records, which champion, which open anomalies."""
-    rows = _open().status()
+    offbeat = _open()
+    rows = offbeat.status()
     if as_json:
         sys.stdout.write(json.dumps(rows, default=str) + "\n")
         return
-    _print_errors(_open().project.errors())
+    _print_errors(offbeat.project.errors())
     table = Table(box=None, header_style="bold")
     for column in rows[0] if rows else ("stream",):
         table.add_column(column.replace("_", " "), justify="left" if column == "stream" else "right")

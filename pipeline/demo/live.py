@@ -19,7 +19,7 @@ def up(base: Home, *, speedup: float) -> list[str]:
     """Start everything; return what to tell the user.
 
     Raises:
-        TimeoutError: a server did not come up.
+        Unavailable: a server did not come up.
     """
     home = stage.home_of(base, real=False)
     if not (home.configs / DEFAULTS).exists():

@@ -11,22 +11,20 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.demo import show
+
 if TYPE_CHECKING:
     from pipeline.demo.desk import Desk
-    from pipeline.demo.show import Say
     from pipeline.workspace import Workspace
 
 STREAM = "pump_station"
 
 
-def write(folder: Path, say: Say, desk: Desk, work: Workspace) -> None:
+def write(folder: Path, say: show.Say, desk: Desk, work: Workspace) -> None:
     """Write the pictures; those of the first sensor stream that has some."""
     folder.mkdir(parents=True, exist_ok=True)
     say.console.save_svg(str(folder / "demo.svg"), title="make demo", clear=False)
-    firing = [alert["data"] for alert in desk.alerts.values() if alert["type"] == "anomaly.firing"]
-    mine = [data for data in firing if data["stream"] == STREAM and data.get("picture")]
-    if mine:
-        worst = max(mine, key=lambda data: data["anomaly"]["peak_score"])
+    if worst := show.worst(desk, STREAM):
         (folder / "alert.png").write_bytes(base64.b64decode(worst["picture"]["base64"]))
     if best := work.registry.champion(STREAM):
         with tempfile.TemporaryDirectory() as fetched:

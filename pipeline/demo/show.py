@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from pipeline.demo.run import Story, Theatre
     from pipeline.workspace import Workspace
 
-SEVERITY = {"critical": 3, "high": 2, "medium": 1, "low": 0}
-
 
 class Say:
     """The demo's voice: everything it says is kept as well, for a picture of it."""
@@ -61,8 +59,8 @@ def closing(say: Say, theatre: Theatre, desk: Desk, work: Workspace) -> None:
     console.print(_data(theatre.stories))
     console.print(_found(theatre.stories))
     console.print(_times(theatre.stories))
-    if worst := _worst(desk):
-        console.print(_alert(worst))
+    if first := worst(desk):
+        console.print(_alert(first))
     folder = theatre.home.root / "figures"
     files = _figures(folder, desk)
     console.print(f"Pictures: {len(files)} of alerts in {_near(folder)}; those of training are in MLflow.")
@@ -124,8 +122,11 @@ def _times(stories: Mapping[str, Story]) -> Table:
     return table
 
 
-def _worst(desk: Desk) -> dict[str, Any] | None:
+def worst(desk: Desk, stream: str | None = None) -> dict[str, Any] | None:
+    """Return what arrived of the worst anomaly: of all, or of one stream, then with a picture."""
     firing = [a["data"] for a in desk.alerts.values() if a["type"] == "anomaly.firing"]
+    if stream is not None:
+        firing = [data for data in firing if data["stream"] == stream and data.get("picture")]
     return max(firing, key=lambda data: data["anomaly"]["peak_score"], default=None)
 
 

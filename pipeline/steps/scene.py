@@ -12,8 +12,8 @@ import numpy as np
 
 from pipeline.alerts.picture import Scene
 from pipeline.config.models import SensorStream
-from pipeline.models.bundle import Bundle
 from pipeline.scoring import Judged, Scorer, micros
+from pipeline.steps.score import fetch
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -31,8 +31,7 @@ _INSTANT = timedelta(microseconds=1)
 def restore(work: Workspace, name: str, version: int) -> Scorer:
     """Return what scored with a model version, for the stream as it is configured now."""
     stream = work.stream(name)
-    folder = work.registry.download(name, version, work.home.bundles)
-    return Scorer.of(Bundle.load(folder, stream=stream), stream)
+    return Scorer.of(fetch(work, stream, version), stream)
 
 
 def scene(work: Workspace, anomaly: Anomaly, title: str, scorer: Scorer) -> Scene | None:

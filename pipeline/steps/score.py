@@ -55,11 +55,20 @@ def champion(work: Workspace, stream: Stream) -> Champion:
         NoChampion: nothing was promoted yet.
         BundleError: its bundle is damaged, or made for other channels.
     """
-    version = work.registry.champion(stream.name)
-    if version is None:
-        raise NoChampion(f"{stream.name} has no champion yet: run `offbeat train {stream.name}`")
-    folder = work.registry.download(stream.name, version.version, work.home.bundles)
-    return Champion(version, Bundle.load(folder, stream=stream))
+    version = _version(work, stream.name)
+    return Champion(version, fetch(work, stream, version.version))
+
+
+def _version(work: Workspace, name: str) -> Version:
+    if (version := work.registry.champion(name)) is None:
+        raise NoChampion(f"{name} has no champion yet: run `offbeat train {name}`")
+    return version
+
+
+def fetch(work: Workspace, stream: Stream, version: int) -> Bundle:
+    """Fetch and verify a version's bundle, for the stream as it is configured now."""
+    folder = work.registry.download(stream.name, version, work.home.bundles)
+    return Bundle.load(folder, stream=stream)
 
 
 def shard_name(stream: Stream, shard: int) -> str:
@@ -78,8 +87,7 @@ def plan(
     stream = work.stream(name)
     if start and end and start >= end:
         raise DataError(f"nothing lies from {start.isoformat()} to {end.isoformat()}: the end comes first")
-    if (version := work.registry.champion(name)) is None:
-        raise NoChampion(f"{name} has no champion yet: run `offbeat train {name}`")
+    version = _version(work, name)
     batch = work.observations(stream).state().batch
     done = {"batch": batch, "version": version.version}
     ranges = {"start": start and start.isoformat(), "end": end and end.isoformat()}

@@ -58,14 +58,16 @@ def train(
         store = work.observations(stream)
         start, end = _range(stream, store.state().watermark)
         version, history = store.version(), store.read(start, end)
-        with work.registry.run(name, tags={"offbeat.kind": "train"}) as run:
+        with work.registry.run(name) as run:
             _describe(work, stream, run, history, version, (start, end))
             learned = learn(stream, history, folder, on_epoch=_tell(run, renew, on_epoch))
             line |= _results(learned)
             report.log(run, stream, learned)
             number = _log_bundle(stream, run, learned, history, version, end)
             current = work.registry.champion(name)
-            decision = _judge(work, stream, learned, history, number, current)
+            data = f"since {learned.since.isoformat()}"
+            new = GateInput(number, line["held_out_error"], data, str(stream.alert.false_alarms))
+            decision = _judge(work, stream, new, learned.since, history, current)
             run.tags({"offbeat.promoted": decision.promote and promote, "offbeat.reason": decision.reason})
         if decision.promote and promote:
             work.registry.promote(name, number, decision.reason, over=current.version if current else None)
@@ -182,26 +184,25 @@ def _log_bundle(
 def _judge(
     work: Workspace,
     stream: Stream,
-    learned: Learned,
+    new: GateInput,
+    since: datetime,
     history: pa.Table,
-    number: int,
     current: Version | None,
 ) -> Decision:
     """Hold the new version against the champion, on the same held-out rows at the same budget."""
-    data = f"since {learned.since.isoformat()}"
-    budget = str(stream.alert.false_alarms)
-    new = GateInput(number, held_out_error(learned.held_out, learned.since), data, budget)
     if current is None:
         return gate(new, None)
     try:
         scorer = Scorer.of(champion(work, stream).bundle, stream)
-        old = judge_again(scorer, history, learned.since)
+        old = judge_again(scorer, history, since)
     except OffbeatError as error:  # made for other channels or damaged: it cannot score any longer
         log.get().warning("champion cannot be judged", stream=stream.name, error=str(error))
         return replace(
             gate(new, None), reason=f"champion {current.version} cannot be judged any more: {error}"
         )
-    before = current.tags.get("offbeat.budget", budget)
-    if before != budget and new.error <= NOT_WORSE * old:
-        return Decision(True, f"alert budget is now {budget}, was {before}; held-out error {new.error:.6g}")
-    return gate(new, GateInput(current.version, old, data, budget))
+    before = current.tags.get("offbeat.budget", new.budget)
+    if before != new.budget and new.error <= NOT_WORSE * old:
+        return Decision(
+            True, f"alert budget is now {new.budget}, was {before}; held-out error {new.error:.6g}"
+        )
+    return gate(new, replace(new, version=current.version, error=old))
