@@ -10,11 +10,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= python3
 READY := $(VENV)/.ready
+TSB := .bench/tsb
 COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --python-version 3.11 \
   --no-emit-index-url --no-emit-find-links --no-header --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo test lint format up down status pictures bench bench-ingest lock schema clean
+.PHONY: help setup demo test lint format up down status pictures bench bench-accuracy bench-ingest lock schema clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +69,13 @@ pictures: $(READY)  ## Make the README's pictures again
 
 bench: $(READY)  ## Accuracy and throughput, against peers and targets
 	@for file in benchmarks/[a-z]*.py; do $(BIN)/python -m benchmarks.$$(basename $$file .py); done
+
+bench-accuracy: $(READY) $(if $(OFFBEAT_TSB_PYTHON),,$(TSB)/.ready)  ## How well it detects, by other people's judges (ARGS=)
+	$(BIN)/python -m benchmarks.accuracy $(ARGS)
+
+$(TSB)/.ready: benchmarks/accuracy/tsb_env.sh
+	@PYTHON=$(BIN)/python benchmarks/accuracy/tsb_env.sh $(TSB)
+	@touch $@
 
 bench-ingest: $(READY)  ## Rows a second and peak memory of ingest
 	$(BIN)/python -m benchmarks.ingest

@@ -40,10 +40,10 @@ def read(stream: Any) -> pa.Table:
     return pa.concat_tables(parts).sort_by([("entity", "ascending"), ("time", "ascending")])
 
 
-def truth(judged: list[Judged], labels: Any, since: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and scores of the rows judged."""
+def truth(judged: list[Judged], labels: Any, since: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels, scores and flags of the rows judged."""
     stolen = {i for fault in labels.faults for i in fault.ids}
-    wrong, score = [], []
+    wrong, score, flag = [], [], []
     for one in judged:
         series = one.rows.series
         bad = np.zeros(len(series), bool)
@@ -55,7 +55,8 @@ def truth(judged: list[Judged], labels: Any, since: int) -> tuple[np.ndarray, np
         kept = (series.time >= since) & ~np.isnan(one.scored.score)
         wrong.append(bad[kept])
         score.append(one.scored.score[kept])
-    return np.concatenate(wrong), np.concatenate(score)
+        flag.append(one.scored.flag[kept])
+    return np.concatenate(wrong), np.concatenate(score), np.concatenate(flag)
 
 
 def beside(name: str, stream: Any, learned: Any, judged: list[Judged], labels: Any, since: int) -> Any:
@@ -65,12 +66,12 @@ def beside(name: str, stream: Any, learned: Any, judged: list[Judged], labels: A
     rule = {"z-score": baselines.moving_zscore, "last value": baselines.last_value}[name]
 
     def errors(rows: Any) -> Any:
-        return np.where(rows.series.mask, rule(rows.series.values), np.nan)
+        return np.where(rows.series.mask, rule(rows.series.values), np.nan)[None]
 
     held_out = [HeldOut(r.series.entity, r.series.time, errors(r)) for r in learned.held_out]
     detector = Detector().fit(held_out, per_second=1e-5, merge_us=1, step_us=60_000_000)
     again = [Judged(one.rows, detector.score(errors(one.rows))) for one in judged]
-    return average_precision_score(*truth(again, labels, since))
+    return average_precision_score(*truth(again, labels, since)[:2])
 
 
 def bench(name: str, data: Path, work: Path) -> list[str]:
@@ -86,14 +87,14 @@ def bench(name: str, data: Path, work: Path) -> list[str]:
     began = time.perf_counter()
     judged = Scorer.of(learned.bundle, stream).judge(records, start=until)
     scored = time.perf_counter() - began
-    wrong, score = truth(judged, labels, micros(until))
+    wrong, score, flag = truth(judged, labels, micros(until))
     trivial = [
         beside(rule, stream, learned, judged, labels, micros(until)) for rule in ("z-score", "last value")
     ]
     return [
         name, f"{len(score):,}", f"{wrong.mean():.3f}", f"{average_precision_score(wrong, score):.3f}",
         *("-" if t is None else f"{t:.3f}" for t in trivial), f"{roc_auc_score(wrong, score):.3f}",
-        f"{(score >= 1).sum():,}", f"{wrong[score >= 1].mean() if (score >= 1).any() else 0:.2f}",
+        f"{flag.sum():,}", f"{wrong[flag].mean() if flag.any() else 0:.2f}",
         f"{trained:.0f}", f"{scored:.1f}",
     ]  # fmt: skip
 

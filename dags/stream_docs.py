@@ -27,6 +27,10 @@ changes nothing twice. Without a champion there is nothing to score with, and a 
 `airflow backfill create --dag-id … --from-date … --to-date … --max-active-runs 1` re-scores past dates, one
 interval of the schedule a run, and alerts nobody. A stream whose `schedules.score` is `never` is scored when
 records or a model are new, and by hand; it has no intervals to backfill.""",
+    "watch": """
+Looks for what a model cannot see: a machine that fell silent, a source that is late, a channel that stands
+still, a reading outside `low` and `high`. Runs on time, as silence comes without records, and at the end of
+each scoring. Needs no model. A run that finds nothing new is *skipped*.""",
 }
 
 
@@ -71,13 +75,20 @@ def _facts(stream: Stream) -> dict[str, str]:
         "window": f"{stream.window.length} steps, a score waits for {stream.window.delay}",
         "model": f"{model.architecture}, units {list(model.units)}, latent {model.latent}",
         "false alarms allowed": str(stream.alert.false_alarms),
+        "watched": _watched(stream),
         "receivers": ", ".join(stream.alert.receivers) or "nobody",
-        "schedules": f"ingest {when.ingest}, train {when.train}, score {when.score}",
+        "schedules": f"ingest {when.ingest}, train {when.train}, score {when.score}, watch {when.watch}",
         "shards": str(stream.shards),
     }
     if isinstance(stream, SensorStream):
         facts["grid"] = f"{format_duration(stream.grid.step)}, {stream.grid.aggregate}"
     return facts
+
+
+def _watched(stream: Stream) -> str:
+    said = stream.watch.model_dump(mode="json")
+    limits = [f"limits of {', '.join(stream.limits)}"] if stream.limits else []
+    return ", ".join([*(f"{name} {patience}" for name, patience in said.items()), *limits])
 
 
 def _fields(stream: Stream) -> str:

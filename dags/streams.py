@@ -1,4 +1,4 @@
-"""One ingest, one train and one score DAG for each stream in `configs/streams/`.
+"""One ingest, one train, one score and one watch DAG for each stream in `configs/streams/`.
 
 In: the YAML files. Out: DAGs, tied by the assets they change. A broken file becomes one visible DAG that says
 what is wrong with it, and takes no other stream down.
@@ -138,10 +138,45 @@ def score_dag(stream: Stream, assets: Assets) -> None:
             """Wake the training: there was no champion to score with."""
 
         planned = plan()
-        score_shard.expand(shard=planned) >> flag()
+
+        @task(outlets=[assets.anomalies], trigger_rule="none_failed")
+        def watch() -> dict[str, Any]:
+            """Look at what came for what needs no model, at once and not only when its own DAG runs."""
+            if any(scope(get_current_context()).values()):
+                raise AirflowSkipException("scoring again: only what is new is watched")
+            return _watched(stream)
+
+        score_shard.expand(shard=planned) >> flag() >> watch()
         planned >> ask_for_a_model()
 
     score()
+
+
+def watch_dag(stream: Stream, assets: Assets) -> None:
+    """Register `watch__<stream>`: the clock, and records nobody scored → anomalies and alerts.
+
+    Silence comes without records, so nothing wakes it but time.
+    """
+
+    @dag(**_arguments("watch", stream, every(stream.schedules.watch)))
+    def watch() -> None:
+        @task(task_id="watch", outlets=[assets.anomalies])
+        def look() -> dict[str, Any]:
+            """Look for silence, lateness, flat lines and readings outside their limits."""
+            return _watched(stream)
+
+        look()
+
+    watch()
+
+
+def _watched(stream: Stream) -> dict[str, Any]:
+    from pipeline.steps import Offbeat
+
+    context = get_current_context()
+    with outcomes():
+        summary = Offbeat.open().watch(stream.name, airflow_run=run_name(context))
+    return unless_news(context, summary, "opened", "closed", "alerts")
 
 
 def broken_dag(name: str, errors: ConfigErrors) -> None:
@@ -173,7 +208,7 @@ def register() -> None:
     project = load_project(Home.find().configs)
     for stream in project.streams.values():
         assets = Assets(stream.name)
-        for make in (ingest_dag, train_dag, score_dag):
+        for make in (ingest_dag, train_dag, score_dag, watch_dag):
             make(stream, assets)
     for name, errors in project.broken.items():
         broken_dag(name, errors)

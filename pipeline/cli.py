@@ -141,6 +141,44 @@ def _epoch_printer() -> Callable[[dict[str, Any]], None]:
 
 
 @app.command()
+def tune(
+    stream: Stream,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials in all, those of earlier sessions included.")
+    ] = 20,
+    timeout: Annotated[str, typer.Option(help="End this session after so long: 30m, 2h.")] = "30m",
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Same seed: same faults, same search.")] = 7,
+    anew: Annotated[bool, typer.Option("--new", help="Forget earlier trials; take today's history.")] = False,
+    recommended: Annotated[
+        Path | None, typer.Option("--out", help="Also write the YAML to a new file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search for settings that find more faults, without labels; say which lines to put into the YAML.
+
+    Each trial is judged by faults put into a copy of held-out data; the present settings are the first.
+    Run it again and it goes on, also after a crash. The stream's own file is left alone.
+    """
+    from pipeline.tuning import show
+
+    show.check_new(recommended)
+    with show.progress(err, trials) as tell:
+        told = _open().tune(
+            stream, trials=trials, timeout=show.limit(timeout), seed=seed, anew=anew, tell=tell
+        )
+    if recommended:
+        show.write_new(recommended, told["yaml"])
+    if as_json:
+        _show(told, True)
+        return
+    for table in show.tables(told):
+        out.print(table, "")
+    if (left := trials - told["trials"]) > 0:
+        out.print(f"the time was over with {left} trials left: run it again to go on\n", highlight=False)
+    out.print(escape(f"{told['verdict']}\n\n{told['yaml']}"), highlight=False, soft_wrap=True)
+
+
+@app.command()
 def score(
     stream: Stream,
     start: Start = None,
@@ -154,6 +192,68 @@ def score(
     """
     result = _open().score_all(stream, start=start, end=end, silent=silent)
     _show(result, as_json)
+
+
+@app.command()
+def detect(
+    source: Annotated[Path, typer.Argument(metavar="INPUT", help="A .parquet, .csv or .csv.gz file.")],
+    kind: Annotated[str, typer.Option(help="sensor or transaction.")] = "sensor",
+    time: Annotated[str | None, typer.Option(help="Column of times, or a counter; else row numbers.")] = None,
+    entity: Annotated[str | None, typer.Option(help="Column that names the machine or the card.")] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(help="Sensors: columns to watch, with commas between; else all numeric."),
+    ] = None,
+    identity: Annotated[str | None, typer.Option("--id", help="Transactions: column of ids.")] = None,
+    amount: Annotated[str | None, typer.Option(help="Transactions: column of amounts.")] = None,
+    category: Annotated[
+        list[str] | None, typer.Option(help="Transactions: a column such as the terminal; repeatable.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Column that says what is wrong (0 or 1): judge the scores by it.")
+    ] = None,
+    label_delay: Annotated[
+        str | None, typer.Option(help="Transactions: labels this old may be learned from, such as 7d.")
+    ] = None,
+    train_rows: Annotated[int | None, typer.Option(min=1, help="Learn from the first so many rows.")] = None,
+    train_from: Annotated[str | None, typer.Option(help="Learn from rows from this time on.")] = None,
+    train_until: Annotated[str | None, typer.Option(help="Learn from rows before this time.")] = None,
+    false_alarms: Annotated[
+        str | None, typer.Option(help="How many you can live with: 1/day, 20/week, 1/1000 rows.")
+    ] = None,
+    preset: Annotated[str, typer.Option(help="fast, default or best.")] = "default",
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="Same seed, same data, same machine: same scores.")
+    ] = 7,
+    scores: Annotated[Path | None, typer.Option("--out", help="Write a score for each row here.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for report.html, a page to hand on.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find what is anomalous in one file: no YAML, no Airflow, no MLflow.
+
+    Learns what is normal from the file itself, or from a part of it, and scores every row.
+    """
+    from pipeline.oneshot.command import asked, run
+
+    ask = asked(
+        kind=kind, time=time, entity=entity, channels=channels, id=identity, amount=amount,
+        categories=tuple(category or ()), label=label, label_delay=label_delay, train_rows=train_rows,
+        train_from=train_from, train_until=train_until, false_alarms=false_alarms, preset=preset, seed=seed,
+    )  # fmt: skip
+    log.configure(level=logging.WARNING)
+    told = run(source, ask, out=scores, report=report, console=err)
+    _show(told.numbers | ({"worst": told.worst, "notes": told.notes} if as_json else {}), as_json)
+    for line in () if as_json else (*told.worst, *told.notes):
+        out.print(escape(line), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def watch(stream: Stream, as_json: Json = False) -> None:
+    """Look for what a model cannot see: silent machines, a late source, stuck channels, limits broken.
+
+    Needs no model. Run it after `score`, and on a schedule of its own: silence comes without records.
+    """
+    _show(_open().watch(stream), as_json)
 
 
 @app.command()
@@ -200,13 +300,14 @@ def anomalies(
     limit: Annotated[int, typer.Option(min=1, help="At most so many, newest first.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """List anomalies: when, where, how severe, which channels."""
+    """List anomalies: how severe, open or closed, what found it, when, where, which channels."""
     rows = _open().anomalies(stream, limit=limit)
     if as_json:
         sys.stdout.write(json.dumps(rows, default=str) + "\n")
         return
     for row in rows:
-        out.print(f"{row['severity']:<8} {row['status']:<6} {row['line']}", highlight=False, soft_wrap=True)
+        head = f"{row['severity']:<8} {row['status']:<6} {row['kind']:<14}"
+        out.print(f"{head} {escape(row['line'])}", highlight=False, soft_wrap=True)
 
 
 @rejects.command("list")
@@ -302,7 +403,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except OffbeatError as error:
         err.print(
-            f"[red]{type(error).__name__}[/]: {log.redact(str(error))}", highlight=False, soft_wrap=True
+            f"[red]{type(error).__name__}[/]: {escape(log.redact(str(error)))}",
+            highlight=False,
+            soft_wrap=True,
         )
         sys.exit(error.exit_code)
 

@@ -15,6 +15,9 @@ from typing import Any, Self
 from pipeline.config.models import Stream, TransactionStream
 
 SEVERITIES = ("low", "medium", "high", "critical")
+RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE = "reconstruction", "silence", "flatline", "late", "range"
+KINDS = (RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE)
+"""What found an anomaly: the model, or one of the watchdogs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Event:
 
     severity is low, medium, high or critical; open means it had not ended at the watermark;
     ids are the transactions it covers (empty for sensors); channels come largest share first.
+    kind is one of `KINDS`; usual is, for a watchdog that learned it, how long what it watches usually
+    takes: from one record to the next, at one value, until the newest record comes.
     """
 
     entity: str
@@ -49,13 +54,15 @@ class Event:
     channels: tuple[Contribution, ...]
     open: bool
     ids: tuple[str, ...] = ()
+    kind: str = RECONSTRUCTION
+    usual: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a scoring run knows about every anomaly it finds."""
+    """What a run knows about every anomaly it finds."""
 
-    kind: str = "sensor"
+    stream_kind: str = "sensor"
     noun: str = ""
     """What an entity is called: `card`, `seller`; empty for sensors, whose name says enough."""
     units: Mapping[str, str] = field(default_factory=dict)
@@ -78,7 +85,7 @@ class Context:
         """Take from the stream's configuration what alerts need to speak its words and units."""
         noun = stream.fields.entity if isinstance(stream, TransactionStream) else ""
         return cls(
-            kind=stream.kind,
+            stream_kind=stream.kind,
             noun=noun.removesuffix("_id").replace("_", " "),
             units=stream.units,
             merge=stream.alert.merge,
@@ -105,6 +112,10 @@ class Anomaly:
     channels: tuple[Contribution, ...]
     ids: tuple[str, ...]
     kind: str
+    """One of `KINDS`."""
+    usual: float | None
+    """Seconds; see `Event`."""
+    stream_kind: str
     noun: str
     version: int | None
     run: str | None
@@ -116,6 +127,9 @@ class Anomaly:
     opened_at: datetime
     updated_at: datetime
     closed_at: datetime | None
+    ending: str = ""
+    """Why it is closed although it was not seen to end: `silent` (its entity sends nothing any more),
+    `gone` (and has not for as long as the history goes back), `unwatched` (switched off in the YAML)."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON: times as ISO 8601, numbers finite or None."""

@@ -51,6 +51,11 @@ class Home:
         return self.root / "bundles"
 
     @property
+    def tuning(self) -> Path:
+        """Where searches for settings are kept, one file for each stream."""
+        return self.root / "tuning"
+
+    @property
     def alerts(self) -> Path:
         """What the log receiver writes, and the alerts' pictures."""
         return self.root / "alerts"

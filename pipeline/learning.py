@@ -15,13 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.detect import Detector, HeldOut
+from pipeline.config.models import TransactionStream
+from pipeline.detect import Detector, HeldOut, PaymentDetector
 from pipeline.errors import NotEnoughData
 from pipeline.models.bundle import Bundle
 from pipeline.models.process import train_in_process
 from pipeline.models.reconstruct import Reconstructor
-from pipeline.prepare import Preparer, Series, Split, Windows, cut_time, new_preparer, split
-from pipeline.scoring import Rows, Scorer, micros, moment, reconstruct, windows_of
+from pipeline.prepare import (
+    Preparer,
+    Series,
+    Split,
+    Windows,
+    cut_time,
+    evidence_names,
+    new_preparer,
+    split,
+)
+from pipeline.scoring import Rows, Scorer, micros, moment, payments, reconstruct, score_series, windows_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,6 +42,7 @@ if TYPE_CHECKING:
 
 VALIDATION = 0.15  # latest share of the training part that early stopping looks at
 MOST_VALIDATION = 4000  # windows early stopping looks at
+MOST_CALIBRATION = 200_000  # latest transactions that the detector learns from, apart from the model
 LEAST_WINDOWS = 20  # fewer say nothing
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -44,7 +55,7 @@ class Learned:
     bundle: Bundle
     trained: dict[str, Trained]
     """By entity; `""` is the stream's own model."""
-    detector: Detector
+    detector: Detector | PaymentDetector
     held_out: list[Rows]
     """What calibration saw: the latest part of the history."""
     since: datetime
@@ -64,6 +75,9 @@ class _Parts:
     stop: list[Series]
     stop_since: int
     judge: Split
+    since: int | None
+    """Rows before it are context: features see them, nothing is learned from them."""
+    whole: list[Series]
 
 
 def learn(
@@ -71,16 +85,27 @@ def learn(
     records: pa.Table,
     folder: Path,
     *,
+    since: datetime | None = None,
+    labels_until: datetime | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
 ) -> Learned:
     """Learn what normal looks like in `records` and write the detector bundle to `folder / "bundle"`.
+
+    Args:
+        stream: what is learned of.
+        records: observations, for transactions with what came before `since`.
+        folder: gets the models and the bundle.
+        since: transactions before it are the context of those learned from; None: all are learned from.
+        labels_until: transactions from then on have no label that is known yet; by default those younger
+            than `fields.label_delay` when the newest record came.
+        on_epoch: told of each epoch.
 
     Raises:
         NotEnoughData: there is too little history for one of the three parts.
         BundleError: the exported model does not agree with the trained one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    parts = _cut(stream, records)
+    parts = _cut(stream, records, micros(since) if since and stream.kind == "transaction" else None)
     members, trained, windows = _train(stream, parts, folder, on_epoch)
     own = {entity: Reconstructor(where / "model.onnx") for entity, where in members.items()}
 
@@ -88,7 +113,10 @@ def learn(
         return own.get(entity, own[""])
 
     held_out = reconstruct(stream, parts.preparer, parts.judge.held_out, models, since=parts.judge.since)
-    detector = calibrate(stream, parts.preparer, held_out)
+    if isinstance(stream, TransactionStream):
+        detector: Detector | PaymentDetector = _calibrate_payments(stream, parts, models, labels_until)
+    else:
+        detector = calibrate(stream, parts.preparer, held_out)
     bundle = Bundle.write(
         folder / "bundle",
         stream,
@@ -99,20 +127,43 @@ def learn(
         training=_summary(trained, windows),
     )
     sample = reconstruct(stream, parts.preparer, parts.learn[-8:], models)
-    scores = np.concatenate([detector.score(rows.errors).score for rows in sample])
-    since = moment(parts.judge.since)
-    return Learned(folder, bundle, trained, detector, held_out, since, windows, scores)
+    scores = np.concatenate([scored.score for scored in score_series(detector, sample)])
+    held_since = moment(parts.judge.since)
+    return Learned(folder, bundle, trained, detector, held_out, held_since, windows, scores)
 
 
 def calibrate(stream: Stream, preparer: Preparer, held_out: Sequence[Rows]) -> Detector:
     """Turn the alert budget into a threshold on normal errors held out in time."""
-    sensor = preparer.step_us is not None
     pieces = [HeldOut(rows.series.entity, rows.series.time, rows.errors) for rows in held_out]
-    return Detector(span=8 if sensor else 1).fit(
+    return Detector(lookahead=stream.window.lookahead, slack=preparer.slack_).fit(
         pieces,
         per_second=stream.alert.false_alarms.per_second,
         merge_us=stream.alert.merge // _MICROSECOND,
         step_us=preparer.step_us,
+    )
+
+
+def _calibrate_payments(
+    stream: TransactionStream,
+    parts: _Parts,
+    models: Callable[[str], Reconstructor],
+    labels_until: datetime | None,
+) -> PaymentDetector:
+    """Learn curves, labels and threshold from the latest transactions, also those that trained the model."""
+    times = np.sort(np.concatenate([s.time for s in parts.whole]))
+    first = int(times[-MOST_CALIBRATION]) if len(times) > MOST_CALIBRATION else int(times[0])
+    learn_since = first if parts.since is None else max(first, parts.since)
+    rows = reconstruct(stream, parts.preparer, parts.whole, models, since=learn_since)
+    delay = stream.fields.label_delay // _MICROSECOND
+    known = int(times[-1]) - delay if labels_until is None else micros(labels_until)
+    detector = PaymentDetector(evidence_names(stream), stream.fields.categories)
+    return detector.fit(
+        payments(rows),
+        since=parts.judge.since,
+        per_second=stream.alert.false_alarms.per_second,
+        merge_us=stream.alert.merge // _MICROSECOND,
+        learn_since=learn_since,
+        known_until=known if stream.fields.label else None,
     )
 
 
@@ -140,16 +191,18 @@ def judge_again(scorer: Scorer, records: pa.Table, since: datetime) -> float:
     return held_out_error([judged.rows for judged in scorer.judge(records, start=since)], since)
 
 
-def _cut(stream: Stream, records: pa.Table) -> _Parts:
+def _cut(stream: Stream, records: pa.Table, since: int | None) -> _Parts:
     """Prepare the history, scaled by its training part alone, and cut it in three by time."""
-    cut = cut_time(records, stream.training.holdout)
-    preparer = new_preparer(stream).fit(records, until=cut)
+    cut = cut_time(records, stream.training.holdout, since)
+    preparer = new_preparer(stream).fit(records, until=cut, since=since)
     embargo, length = preparer.embargo // _MICROSECOND, stream.window.length
-    judge = split(preparer.transform(records), cut, embargo, length)
+    whole = preparer.transform(records)
+    judge = split(whole, cut, embargo, length)
     times = np.concatenate([s.time for s in judge.train])
+    times = times if since is None else times[times >= since]
     stop_cut = int(np.quantile(times, 1 - VALIDATION, method="nearest"))
     stop = split(judge.train, stop_cut, embargo, length)
-    return _Parts(preparer, stop.train, stop.held_out, stop.since, judge)
+    return _Parts(preparer, stop.train, stop.held_out, stop.since, judge, since, whole)
 
 
 def _train(
@@ -181,7 +234,7 @@ def _pair(stream: Stream, parts: _Parts, entity: str | None) -> tuple[Windows, W
     def of(series: list[Series]) -> list[Series]:
         return [s for s in series if entity is None or s.entity == entity]
 
-    learn = windows_of(stream, parts.preparer, of(parts.learn))
+    learn = windows_of(stream, parts.preparer, of(parts.learn), parts.since)
     stop = windows_of(stream, parts.preparer, of(parts.stop), parts.stop_since)
     seed = stream.model.seed
     return learn.sample(stream.model.max_windows, seed), stop.sample(MOST_VALIDATION, seed)

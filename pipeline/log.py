@@ -69,9 +69,14 @@ def configure(*, json: bool = False, level: int = logging.INFO) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=_to_stderr,
         cache_logger_on_first_use=False,
     )
+
+
+def _to_stderr(*_: Any) -> structlog.WriteLogger:
+    """Return what writes to stderr as it is now: whoever replaced it may have closed what it was."""
+    return structlog.WriteLogger(sys.stderr)
 
 
 def get() -> Any:

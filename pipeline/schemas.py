@@ -24,6 +24,7 @@ def records(stream: Stream) -> pa.Schema:
             pa.field("time", TIME, nullable=False),
             pa.field("amount", pa.float64(), nullable=False),
             *(pa.field(c, pa.string()) for c in stream.fields.categories),
+            *([pa.field("label", pa.float64())] if stream.fields.label else []),
         ]
     )
 

@@ -5,16 +5,25 @@ The pipeline, MLflow's serving and the command line all score through here: ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.detect import Detector, RowMeans, Scored, channel_errors, contributions, squared_errors
+from pipeline.detect import (
+    Detector,
+    PaymentDetector,
+    Payments,
+    RowMeans,
+    Scored,
+    channel_errors,
+    contributions,
+    squared_errors,
+)
 from pipeline.models.windows import hide_latest
 from pipeline.prepare import Preparer, Series, Windows, load_preparer
 from pipeline.schemas import SCORES, TIME
@@ -25,7 +34,7 @@ if TYPE_CHECKING:
     from pipeline.config.models import Stream
     from pipeline.models.bundle import Bundle
 
-    Reconstruct = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+    Reconstruct = Callable[[NDArray[np.float32], NDArray[np.float32]], dict[str, NDArray[np.float32]]]
 
 CHUNK = 4096  # windows reconstructed at once: bounds memory, changes no number
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,7 +53,10 @@ def moment(us: int) -> datetime:
 
 @dataclass(frozen=True)
 class Rows:
-    """One series with what the model made of it: errors and expected values per channel [T, C]."""
+    """One series with what the model made of it.
+
+    errors: squared, per view and channel [V, T, C]; expected: in own units, the mean of the views [T, C].
+    """
 
     series: Series
     errors: NDArray[np.float32]
@@ -113,22 +125,68 @@ def _rows(
 ) -> list[Rows]:
     windows = windows_of(stream, preparer, series, since)
     offsets = np.concatenate([[0], np.cumsum([len(s) for s in series])])
-    of = preparer.features_
-    means = RowMeans(int(offsets[-1]), len(of), delay=stream.window.delay, stride=stream.window.stride)
+    shape, cut = (int(offsets[-1]), len(preparer.features_)), stream.window
+    means: dict[str, RowMeans] = {}
     ends = offsets[windows.series_index] + windows.end
-    for begin in range(0, len(windows), CHUNK):
+    for begin in range(0, max(len(windows), 1), CHUNK):
         chunk = slice(begin, begin + CHUNK)
         values, mask = windows.gather(chunk)
-        means.add(ends[chunk], mask, model(values, hide_latest(mask, stream.model.hide)))
-    made = means.reconstruction()
+        for view, made in model(values, hide_latest(mask, stream.model.hide)).items():
+            rows = means.setdefault(view, RowMeans(*shape, delay=cut.delay, stride=cut.stride))
+            rows.add(ends[chunk], mask, made)
+    views = [rows.reconstruction() for rows in means.values()]
     spans = (slice(a, b) for a, b in pairwise(offsets))
-    return [_compare(stream, preparer, s, made[span]) for s, span in zip(series, spans, strict=True)]
+    return [
+        _compare(stream, preparer, s, [made[span] for made in views])
+        for s, span in zip(series, spans, strict=True)
+    ]
 
 
-def _compare(stream: Stream, preparer: Preparer, series: Series, made: NDArray[np.float32]) -> Rows:
-    errors = squared_errors(series.values, made)
-    by_channel = channel_errors(errors, preparer.features_.channel_of, len(stream.channels))
-    return Rows(series, by_channel, preparer.expected(series, made))
+def _compare(
+    stream: Stream, preparer: Preparer, series: Series, views: Sequence[NDArray[np.float32]]
+) -> Rows:
+    channel_of, count = preparer.features_.channel_of, len(stream.channels)
+    errors = [channel_errors(squared_errors(series.values, made), channel_of, count) for made in views]
+    mean = sum(views[1:], start=views[0]) / len(views)
+    return Rows(series, np.stack(errors), preparer.expected(series, mean))
+
+
+def payments(rows: Sequence[Rows]) -> Payments:
+    """Return series of transactions as their detector takes them: end to end."""
+    series = [r.series for r in rows]
+    return Payments(
+        entity=np.repeat(np.arange(len(series)), [len(s) for s in series]),
+        time=np.concatenate([s.time for s in series]),
+        errors=np.concatenate([r.errors[0] for r in rows]),
+        amount=np.concatenate([s.actual[:, 0] for s in series]),
+        foreseen=np.concatenate([r.expected[:, 0] for r in rows]),
+        evidence=np.concatenate([s.evidence for s in series if s.evidence is not None]),
+        label=_end_to_end([s.label for s in series]),
+    )
+
+
+def score_series(detector: Detector | PaymentDetector, rows: Sequence[Rows]) -> list[Scored]:
+    """Score series with the detector of their kind of stream."""
+    if isinstance(detector, Detector):
+        return [detector.score(r.errors) for r in rows]
+    if not rows:
+        return []
+    whole = detector.score(payments(rows))
+    ends = np.cumsum([len(r.series) for r in rows]).tolist()
+    return [
+        Scored(whole.score[a:b], whole.raw[a:b], whole.share[a:b], whole.flag[a:b])
+        for a, b in pairwise([0, *ends])
+    ]
+
+
+def _end_to_end(parts: Sequence[NDArray[np.float64] | None]) -> NDArray[np.float64] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if known else None
+
+
+def load_detector(stream: Stream, saved: Mapping[str, Any]) -> Detector | PaymentDetector:
+    """Restore a detector from `to_dict`; BundleError where it is damaged or of another kind of stream."""
+    return (Detector if stream.kind == "sensor" else PaymentDetector).from_dict(saved)
 
 
 @dataclass(frozen=True)
@@ -137,7 +195,7 @@ class Scorer:
 
     stream: Stream
     preparer: Preparer
-    detector: Detector
+    detector: Detector | PaymentDetector
     model: Callable[[str], Reconstruct]
 
     @classmethod
@@ -147,13 +205,15 @@ class Scorer:
         return cls(
             stream,
             load_preparer(stream, bundle.preparer),
-            Detector.from_dict(bundle.detector),
+            load_detector(stream, bundle.detector),
             bundle.reconstructor,
         )
 
     @property
     def smoothing(self) -> timedelta:
         """Earlier scores that the first score needs."""
+        if isinstance(self.detector, PaymentDetector):
+            return self.detector.memory
         step = self.preparer.step_us
         return self.detector.context_rows * step * _MICROSECOND if step else timedelta(0)
 
@@ -166,16 +226,49 @@ class Scorer:
     def settle(self) -> timedelta:
         """How much later than a row the data must reach before the row's score is final."""
         step = self.preparer.step_us
-        return (self.stream.window.delay + 1) * step * _MICROSECOND if step else timedelta(0)
+        rows = self.stream.window.delay + 1 + self._later_rows
+        return rows * step * _MICROSECOND if step else timedelta(0)
 
     def judge(
-        self, records: pa.Table, *, start: datetime | None = None, until: datetime | None = None
+        self,
+        records: pa.Table,
+        *,
+        start: datetime | None = None,
+        until: datetime | None = None,
+        mine: Callable[[str], bool] | None = None,
     ) -> list[Judged]:
-        """Score records; `start` needs `context` before it, cells that end after `until` wait."""
+        """Score records; `start` needs `context` before it, cells that end after `until` wait.
+
+        A row that a look still waits for has no score yet: NaN. `until` may lie after the last record.
+        Entities that are not `mine` are not scored; what they paid at the same terminals counts still.
+        """
         series = self.preparer.transform(records, until=micros(until) if until else None)
+        series = series if mine is None else [s for s in series if mine(s.entity)]
         since = micros(start - self.smoothing) if start else None
         made = reconstruct(self.stream, self.preparer, series, self.model, since=since)
-        return [Judged(rows, self.detector.score(rows.errors)) for rows in made]
+        final = self._final(series, until)
+        judged = zip(made, score_series(self.detector, made), strict=True)
+        return [Judged(rows, _settled(scored, rows.series.time <= final)) for rows, scored in judged]
+
+    def _final(self, series: Sequence[Series], until: datetime | None) -> int:
+        """Return the last time, microseconds UTC, whose looks have all the rows they wait for."""
+        newest = max((int(s.time[-1]) for s in series if len(s)), default=0)
+        step = self.preparer.step_us
+        if not step or not self._later_rows:
+            return newest
+        last = (micros(until) // step - 1) * step if until else newest
+        return last - (self.stream.window.delay + self._later_rows) * step
+
+    @property
+    def _later_rows(self) -> int:
+        return self.detector.later_rows if isinstance(self.detector, Detector) else 0
+
+
+def _settled(scored: Scored, final: NDArray[np.bool_]) -> Scored:
+    if final.all():
+        return scored
+    score = np.where(final, scored.score, np.float32(np.nan))
+    return replace(scored, score=score, flag=scored.flag & final)
 
 
 def score_table(
@@ -185,18 +278,20 @@ def score_table(
     stream: Stream | None = None,
     start: datetime | None = None,
     until: datetime | None = None,
+    mine: Callable[[str], bool] | None = None,
     version: int = 0,
 ) -> pa.Table:
     """Score raw records into rows of schema SCORES, in order of entity and time.
 
     A row is there once its score is final; rows in a gap are left out. Scoring in slices gives the
-    same rows as scoring whole, as long as each slice brings `Scorer.context` before `start`.
+    same rows as scoring whole, as long as each slice brings `Scorer.context` before `start`, and for
+    transactions every entity: `mine` says which of them are scored.
     """
     scorer = Scorer.of(bundle, stream)
     first = micros(start) if start else None
     parts = [
         _table(judged, scorer.stream.channels, first, version)
-        for judged in scorer.judge(records, start=start, until=until)
+        for judged in scorer.judge(records, start=start, until=until, mine=mine)
     ]
     return pa.concat_tables(parts) if parts else SCORES.empty_table()
 

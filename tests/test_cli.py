@@ -28,7 +28,7 @@ def main(monkeypatch, *arguments):
 
 
 @pytest.mark.parametrize(
-    "verb", ["check", "ingest", "train", "score", "deliver", "status", "rejects", "demo"]
+    "verb", ["check", "ingest", "train", "tune", "score", "watch", "deliver", "status", "rejects", "demo"]
 )
 def test_every_verb_teaches_itself(verb):
     shown = run(cli.app, [verb, "--help"])
@@ -55,6 +55,17 @@ def test_ingest_answers_machines_in_json(home):
     assert listed[0]["line"] == 62
     status = json.loads(run(cli.app, ["status", "--json"]).stdout)
     assert status[0]["stored"] == 60
+
+
+def test_anomalies_say_what_found_them(home):
+    run(cli.app, ["ingest", "plant"])
+    assert json.loads(run(cli.app, ["watch", "plant", "--json"]).stdout)["opened"] == 0
+    kit.feed(home, "two.csv", [row for row in kit.plant(30, 60) if row[1] == "a"])
+    run(cli.app, ["ingest", "plant"])
+    assert json.loads(run(cli.app, ["watch", "plant", "--json"]).stdout)["opened"] == 1
+    shown = run(cli.app, ["anomalies", "plant"]).stdout
+    assert shown.split()[:3] == ["high", "open", "silence"]
+    assert "b has sent nothing" in shown
 
 
 @pytest.mark.parametrize(

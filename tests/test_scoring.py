@@ -1,5 +1,6 @@
 """Slices change nothing: a stream scored whole, in chunks, in any order or late has the same scores."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -10,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.models import parse_stream
+from pipeline.detect import Detector, HeldOut
 from pipeline.learning import learn
 from pipeline.schemas import TIME, records
-from pipeline.scoring import Scorer, score_table
+from pipeline.scoring import Scorer, micros, score_table
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 SENSOR = """{"name": "plant", "kind": "sensor", "source": {"path": "x"},
@@ -25,11 +27,11 @@ CARDS = """{"name": "cards", "kind": "transaction", "source": {"path": "x"},
   "model": {"units": [8], "latent": 4, "epochs": 2}, "alert": {"false_alarms": "5/day"}}"""
 
 
-def plant():
+def plant(minutes=2200):
     """Two pumps for a day and a half, irregular, with gaps short and long."""
     rng, parts = np.random.default_rng(0), []
     for pump in ("a", "b"):
-        minute = np.flatnonzero(rng.random(2200) > 0.1)
+        minute = np.flatnonzero(rng.random(minutes) > 0.1)
         minute = minute[(minute < 900) | (minute > 1000)]
         second = minute * 60 + rng.integers(0, 50, len(minute))
         swing = np.sin(minute / 30)
@@ -68,6 +70,47 @@ def learned(request, tmp_path_factory):
     rows = make()
     bundle = learn(parse_stream(text), rows, tmp_path_factory.mktemp("learned")).bundle
     return bundle, rows, score_table(bundle, rows, until=newest(rows))
+
+
+@pytest.fixture(scope="module")
+def pumps(tmp_path_factory):
+    """What was learned of the plant, once."""
+    return learn(parse_stream(SENSOR), plant(), tmp_path_factory.mktemp("pumps"))
+
+
+def scorer_of(pumps, **looks):
+    """A scorer whose detector has other looks, learned from the same held-out rows."""
+    pieces = [HeldOut(r.series.entity, r.series.time, r.errors) for r in pumps.held_out]
+    detector = Detector(**looks).fit(pieces, per_second=1e-4, merge_us=600_000_000, step_us=60_000_000)
+    return replace(Scorer.of(pumps.bundle), detector=detector)
+
+
+def between(rows, start, until):
+    time = rows["time"]
+    near = pa.compute.greater_equal(time, pa.scalar(start, TIME))
+    return rows.filter(pa.compute.and_(near, pa.compute.less(time, pa.scalar(until, TIME))))
+
+
+def judged(scorer, rows, start=None, until=None, end=None):
+    """Score, raw score and flag of each row of a slice that has a score, by entity and time."""
+    found = {}
+    for one in scorer.judge(rows, start=start, until=until):
+        numbers = zip(one.scored.score, one.scored.raw, one.scored.flag, strict=True)
+        keys = ((one.rows.series.entity, time) for time in one.rows.series.time.tolist())
+        found |= dict(zip(keys, numbers, strict=True))
+    low, high = (None if each is None else micros(each) for each in (start, end))
+    return {
+        key: numbers
+        for key, numbers in found.items()
+        if not np.isnan(numbers[0]) and (low is None or key[1] >= low) and (high is None or key[1] < high)
+    }
+
+
+def same(found, expected):
+    assert found.keys() == expected.keys()
+    for key, (score, raw, flag) in expected.items():
+        assert found[key][:2] == pytest.approx((score, raw), rel=1e-5, abs=1e-6)
+        assert found[key][2] == flag or abs(score - 1) < 1e-5
 
 
 def newest(rows):
@@ -130,3 +173,54 @@ def test_another_entity_beside_it_changes_no_entity(learned):
     assert found.keys() == mine.keys()
     for key, value in mine.items():
         assert found[key][:2] == pytest.approx(value[:2], rel=1e-5, abs=1e-6)
+
+
+LOOKS = {
+    "real sizes": ({}, 6000, 1800),
+    "small": ({"spans": (2, 4, 16), "memory": 60}, 2200, 170),
+    "small and patient": ({"spans": (2, 4, 16), "memory": 60, "lookahead": 8}, 2200, 170),
+    "real sizes and patient": ({"lookahead": 200}, 6000, 1800),
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_slice_needs_only_its_context_whatever_the_looks(pumps, name):
+    looks, minutes, piece = LOOKS[name]
+    scorer, rows = scorer_of(pumps, **looks), plant(minutes)
+    last = newest(rows)
+    whole = judged(scorer, rows, until=last)
+    assert scorer.context < timedelta(minutes=minutes / 2)
+    first = START + scorer.context
+    edges = [first, *(first + timedelta(minutes=m) for m in range(piece, minutes, piece)), last]
+    found = {}
+    for begin, end in pairwise([edge for edge in edges if edge < last] + [last]):
+        until = min(end + scorer.settle, last)
+        part = between(rows, begin - scorer.context, until)
+        found |= judged(scorer, part, begin, until, end)
+    same(found, {key: value for key, value in whole.items() if key[1] >= micros(first)})
+    assert len(found) > minutes / 2
+
+
+def test_rows_that_wait_have_no_score_and_then_never_change(pumps):
+    scorer, rows = scorer_of(pumps, lookahead=30, spans=(2, 8, 64), memory=60), plant()
+    whole, seen = judged(scorer, rows, until=newest(rows)), {}
+    assert 30 < scorer.settle / timedelta(minutes=1) <= 30 + 1 + 3 + 1
+    for minute in range(1200, 2200, 90):
+        until = START + timedelta(minutes=minute)
+        now = judged(scorer, between(rows, START, until), until=until)
+        assert max(time for _, time in now) == micros(until - scorer.settle)
+        same({key: now[key] for key in seen}, seen)
+        same(now, {key: whole[key] for key in now})
+        seen = now
+    for one in scorer.judge(rows, until=newest(rows)):
+        assert not one.scored.flag[np.isnan(one.scored.score)].any()
+
+
+def test_what_is_waited_for_may_come_from_another_machine_and_need_not_come_at_all(pumps):
+    """Pump b stops reporting: its last rows are scored once the others are far enough."""
+    scorer, rows = scorer_of(pumps, lookahead=30, spans=(2, 8, 64), memory=60), plant()
+    stop = START + timedelta(minutes=1500)
+    mine = pa.compute.equal(rows["entity"], "a")
+    less = rows.filter(pa.compute.or_(mine, pa.compute.less(rows["time"], pa.scalar(stop, TIME))))
+    times = [time for entity, time in judged(scorer, less, until=newest(rows)) if entity == "b"]
+    assert micros(stop) - 120_000_000 <= max(times) < micros(stop) + 5 * 60_000_000

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from pipeline import log
-from pipeline.alerts.message import Gone, Message, Receiver, Throttled
+from pipeline.alerts.message import About, Gone, Message, Receiver, Throttled
 from pipeline.alerts.render import render
 from pipeline.config.receivers import Delivery, Links
 from pipeline.errors import DeliveryFailed, DeliveryRefused
@@ -68,14 +68,18 @@ def backoff(policy: Delivery, failures: int) -> timedelta:
 class Composer:
     """Renders claimed deliveries, drawing each anomaly once for all its receivers."""
 
-    def __init__(self, links: Links, picture: Picture | None) -> None:
-        self._links, self._picture = links, picture
+    def __init__(
+        self, links: Links, picture: Picture | None, about: Mapping[str, About] | None = None
+    ) -> None:
+        self._links, self._picture, self._about = links, picture, about or {}
         self._drawn: dict[str, bytes | None] = {}
         self._lock = threading.Lock()
 
     def __call__(self, claimed: Claimed) -> Message:
         """Return the message to send."""
-        return render(claimed, self._links, self._draw(claimed) if claimed.event == "firing" else None)
+        picture = self._draw(claimed) if claimed.event == "firing" else None
+        lost = claimed.payload.get("alert", {}) if claimed.event == "meta" else claimed.payload
+        return render(claimed, self._links, picture, self._about.get(str(lost.get("stream"))))
 
     def _draw(self, claimed: Claimed) -> bytes | None:
         with self._lock:

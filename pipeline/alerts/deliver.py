@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from pipeline import clock, log
 from pipeline.alerts.attempt import Composer, Outcome, Picture, attempt, backoff
-from pipeline.alerts.message import Receiver
+from pipeline.alerts.message import About, Receiver
 from pipeline.config.receivers import Delivery, Links
 from pipeline.events import Claimed
 
@@ -71,6 +71,7 @@ def deliver(
     *,
     links: Links | None = None,
     picture: Picture | None = None,
+    about: Mapping[str, About] | None = None,
     now: Callable[[], datetime] = clock.now,
     lease: timedelta | None = None,
     limit: timedelta = timedelta(minutes=5),
@@ -83,6 +84,7 @@ def deliver(
         policy: attempts, and the wait between them.
         links: where the links in an alert lead.
         picture: draws an anomaly; its failure costs the picture, never the alert.
+        about: what the YAML says of each stream.
         now: the clock.
         lease: how long a delivery is ours; long enough for one `send` when left out.
         limit: how long to go on at most; receivers still busy then are left to end by themselves.
@@ -90,7 +92,7 @@ def deliver(
     Raises:
         OffbeatError: the outbox itself failed; what was sent until then is noted.
     """
-    crew = _Crew(outbox, receivers, policy, Composer(links or Links(), picture), now, lease)
+    crew = _Crew(outbox, receivers, policy, Composer(links or Links(), picture, about), now, lease)
     ends = time.monotonic() + limit.total_seconds()
     _say_unknown(outbox.waiting(), receivers)
     busy = crew.run(ends)

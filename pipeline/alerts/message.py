@@ -27,10 +27,18 @@ class Message:
     """Plain text of some twenty lines."""
     severity: str
     data: dict[str, Any]
-    """JSON-able facts: the anomaly, and `links`."""
+    """JSON-able facts: the anomaly, `links`, and the stream's `description` and `owner`."""
     created_at: datetime
     picture: bytes | None = None
     """PNG."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What the YAML of a stream says for people: what is watched, what to do, who answers for it."""
+
+    description: str = ""
+    owner: str = ""
 
 
 class Receiver(Protocol):

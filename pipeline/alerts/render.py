@@ -9,29 +9,53 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.alerts.message import Message
-from pipeline.alerts.text import about, clean, measured, moment, span
+from pipeline.alerts import words
+from pipeline.alerts.message import About, Message
+from pipeline.alerts.text import clean, measured, moment
 from pipeline.config.receivers import Links
-from pipeline.events import Anomaly, Claimed, Contribution
+from pipeline.events import FLATLINE, LATE, RANGE, RECONSTRUCTION, SILENCE, Anomaly, Claimed, Contribution
 
 _IDS = 20
 _CHANNELS = 10
+_FOUND_BY = {
+    RECONSTRUCTION: "the model: it could not reconstruct this",
+    SILENCE: "the watchdog of silence: others still send",
+    LATE: "the watchdog of lateness: nobody sends",
+    FLATLINE: "the watchdog of flat lines: a channel that moves stands still",
+    RANGE: "the watchdog of limits: low and high in the stream's YAML",
+}
+_LESS = {
+    SILENCE: "watch: {silence: 6h}",
+    LATE: "watch: {late: 6h}",
+    FLATLINE: "watch: {flatline: 6h}",
+    RANGE: "low and high of the channel",
+}
 
 
-def render(claimed: Claimed, links: Links, picture: bytes | None = None) -> Message:
+def render(
+    claimed: Claimed, links: Links, picture: bytes | None = None, about: About | None = None
+) -> Message:
     """Return the message to send.
+
+    Args:
+        claimed: what stands in the outbox.
+        links: where to click through to.
+        picture: PNG.
+        about: the stream, as its YAML describes it today.
 
     Raises:
         KeyError, TypeError, ValueError: the payload is not one of ours.
     """
+    about = about or About()
     if claimed.event == "meta":
-        return _meta(claimed, links)
+        return _meta(claimed, links, about)
     anomaly = Anomaly.from_json(claimed.payload)
     where = link_to(anomaly, links)
     if claimed.event == "resolved":
-        title, lines = resolved_title(anomaly), _end(anomaly)
+        title, lines = resolved_title(anomaly), [*_end(anomaly), *_about(about)]
     else:
-        title, lines = firing_title(anomaly), _facts(anomaly) + _how_to_silence(anomaly)
+        title = firing_title(anomaly)
+        lines = [*_facts(anomaly), "", *_about(about), *_how_to_silence(anomaly)]
     return Message(
         key=claimed.key,
         event=claimed.event,
@@ -39,7 +63,7 @@ def render(claimed: Claimed, links: Links, picture: bytes | None = None) -> Mess
         title=title,
         text="\n".join([title, "", *lines, *_links(where, claimed.key)]),
         severity=anomaly.severity,
-        data={"anomaly": _data(anomaly), "links": where},
+        data={"anomaly": _data(anomaly), "links": where} | _described(about),
         created_at=claimed.created_at,
         picture=picture if claimed.event == "firing" else None,
     )
@@ -47,18 +71,14 @@ def render(claimed: Claimed, links: Links, picture: bytes | None = None) -> Mess
 
 def firing_title(anomaly: Anomaly) -> str:
     """Say in one line what is wrong: `pump_station: pump-7 vibration 9.1 mm/s, expected 2.3, since …`."""
-    what = f"{_who(anomaly)}{_what(anomaly)}, {_when(anomaly)}"
-    return _one_line(f"{anomaly.stream}: {what} — {clean(anomaly.severity)}")
+    return _one_line(f"{anomaly.stream}: {words.firing(anomaly)} — {clean(anomaly.severity)}")
 
 
 def resolved_title(anomaly: Anomaly) -> str:
     """Say in one line that it is over."""
-    channel = _leading(anomaly)
-    about_what = f" {clean(channel.channel)}" if channel else ""
-    who = _who(anomaly).rstrip(": ") or anomaly.stream
-    end = moment(anomaly.end, seen=anomaly.opened_at)
-    when = f"since {end}, after {_lasted(anomaly)}" if anomaly.end > anomaly.start else f"after {end}"
-    return _one_line(f"{anomaly.stream}: {who}{about_what} back to normal {when} — resolved")
+    return _one_line(
+        f"{anomaly.stream}: {words.resolved(anomaly)} — {'ended' if anomaly.ending else 'resolved'}"
+    )
 
 
 def link_to(anomaly: Anomaly, links: Links) -> dict[str, str]:
@@ -77,7 +97,7 @@ def _quoted(text: str) -> str:
     return quote(text[:300], safe="", errors="replace")
 
 
-def _meta(claimed: Claimed, links: Links) -> Message:
+def _meta(claimed: Claimed, links: Links, about: About) -> Message:
     lost, receiver = claimed.payload["alert"], clean(claimed.payload["receiver"])
     anomaly = Anomaly.from_json(lost)
     what = resolved_title(anomaly) if claimed.payload["event"] == "resolved" else firing_title(anomaly)
@@ -94,7 +114,8 @@ def _meta(claimed: Claimed, links: Links) -> Message:
         text="\n".join([*text, *_links(where, claimed.key)]),
         severity=anomaly.severity,
         data={"receiver": receiver, "error": error, "attempts": attempts, "anomaly": _data(anomaly)}
-        | {"links": where},
+        | {"links": where}
+        | _described(about),
         created_at=claimed.created_at,
     )
 
@@ -105,69 +126,54 @@ def _data(anomaly: Anomaly) -> Mapping[str, Any]:
     return plain | {"entity": clean(anomaly.entity, 256), "ids": ids[:100], "transactions": len(ids)}
 
 
-def _who(anomaly: Anomaly) -> str:
-    name = clean(anomaly.entity)
-    if anomaly.noun:
-        return f"{clean(anomaly.noun)} {name}: "
-    return "" if anomaly.entity in ("", anomaly.stream) else f"{name} "
-
-
-def _leading(anomaly: Anomaly) -> Contribution | None:
-    return next(iter(anomaly.channels), None)
-
-
-def _what(anomaly: Anomaly) -> str:
-    channel = _leading(anomaly)
-    if channel is None:
-        return f"score {anomaly.peak_score:.3g} times the threshold"
-    name = clean(channel.channel)
-    if channel.actual is None:
-        return f"unusual {name}"
-    actual = f"{name} {measured(channel.actual, channel.unit)}"
-    if channel.expected is None:
-        return f"unusual {actual}"
-    guess = about(channel.expected, channel.actual)
-    return f"{actual}, expected {'about ' if anomaly.kind == 'transaction' else ''}{guess}"
-
-
-def _when(anomaly: Anomaly) -> str:
-    start = moment(anomaly.start, seen=anomaly.opened_at)
-    if anomaly.start == anomaly.end:
-        return f"at {start}"
-    return f"{'since' if anomaly.status == 'open' else 'from'} {start} for {_lasted(anomaly)}"
-
-
-def _lasted(anomaly: Anomaly) -> str:
-    return span(anomaly.end - anomaly.start)
-
-
 def _period(anomaly: Anomaly) -> str:
     """Say from when to when, in full: `2026-01-01 03:12 UTC to 2026-01-01 03:24 UTC, 12 min`."""
     start = moment(anomaly.start)
     if anomaly.status == "open":
-        return f"since {start}, for {_lasted(anomaly)}, still going on"
+        return f"since {start}, for {words.lasting(anomaly)}, still going on"
     if anomaly.start == anomaly.end:
         return start
-    return f"{start} to {moment(anomaly.end)}, {_lasted(anomaly)}"
+    return f"{start} to {moment(anomaly.end)}, {words.lasting(anomaly)}"
 
 
 def _facts(anomaly: Anomaly) -> list[str]:
     lines = [
         f"Stream         {anomaly.stream}",
         f"{(clean(anomaly.noun, 13) or 'entity').capitalize():<14} {clean(anomaly.entity)}",
-        f"Severity       {clean(anomaly.severity)}, peak {anomaly.peak_score:.3g} times the threshold",
+        f"Severity       {clean(anomaly.severity)}{_peak(anomaly)}",
+        f"Found by       {_FOUND_BY.get(anomaly.kind, clean(anomaly.kind))}",
         f"When           {_period(anomaly)}",
-        f"Worst reading  {moment(anomaly.peak)}",
+        f"Worst reading  {moment(anomaly.peak)}" if anomaly.kind in (RECONSTRUCTION, RANGE) else "",
         f"Model          version {anomaly.version}" if anomaly.version is not None else "",
         *_ids(anomaly),
     ]
     return [line for line in lines if line] + _channels(anomaly)
 
 
+def _peak(anomaly: Anomaly) -> str:
+    """Say how bad it was, where that is a number people can use."""
+    if anomaly.kind == RECONSTRUCTION:
+        return f", peak {anomaly.peak_score:.3g} times the threshold"
+    return ""
+
+
+def _about(about: About) -> list[str]:
+    lines = [
+        f"Owner          {clean(about.owner, 200)}" if about.owner.strip() else "",
+        f"About          {clean(about.description, 600)}" if about.description.strip() else "",
+    ]
+    return [line for line in lines if line]
+
+
+def _described(about: About) -> dict[str, Any]:
+    """Return the stream's description and owner for machines, whole and with line breaks."""
+    return {"description": about.description, "owner": about.owner}
+
+
 def _end(anomaly: Anomaly) -> list[str]:
     return [
         f"When           {_period(anomaly)}",
-        f"It was         {clean(anomaly.severity)}: {_who(anomaly)}{_what(anomaly)}",
+        f"It was         {clean(anomaly.severity)}: {words.who(anomaly)}{words.what(anomaly)}",
         *_ids(anomaly),
     ]
 
@@ -207,8 +213,9 @@ def _links(where: Mapping[str, str], key: str) -> list[str]:
 
 def _how_to_silence(anomaly: Anomaly) -> list[str]:
     file = f"configs/streams/{anomaly.stream}.yaml"
-    say = "no more pages until this one ends; for the whole stream set `alert: {receivers: []}`"
-    return ["", f"To silence     {say} in {file}"]
+    less = f" `{_LESS[anomaly.kind]}`, or for the whole stream" if anomaly.kind in _LESS else ""
+    say = f"no more pages until this one ends; to hear less set{less} `alert: {{receivers: []}}`"
+    return [f"To silence     {say} in {file}"]
 
 
 def _times(count: int) -> str:

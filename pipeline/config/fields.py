@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from pipeline.config.scalars import Column, Duration, Reference, SourceColumn, Strict, Zone, at
+from pipeline.config.scalars import Column, Duration, Positive, Reference, SourceColumn, Strict, Zone, at
 
 RESERVED = frozenset({"entity", "time", "date", "batch", "id", "amount"})
 
@@ -61,11 +61,26 @@ class Channel(Strict):
     """Lowest value the sensor can report; a record below it is rejected."""
     max: float | None = None
     """Highest value the sensor can report; a record above it is rejected."""
+    low: float | None = None
+    """Limit of your own: a reading below it is stored, and is an anomaly of kind `range`."""
+    high: float | None = None
+    """Limit of your own: a reading above it is stored, and is an anomaly of kind `range`."""
+    role: Literal["auto", "measured", "command"] = "auto"
+    """`command`: set by somebody, not measured; its own steps are no error, and it is context for the others.
+    `auto`: a channel with two values in training is a command, any other is measured."""
 
     @model_validator(mode="after")
     def _range(self) -> Self:
-        if self.min is not None and self.max is not None and self.min >= self.max:
-            raise at("min", problem=f"min {self.min:g} is not below max {self.max:g}")
+        _check_order(("min", self.min), ("max", self.max))
+        _check_order(("low", self.low), ("high", self.high))
+        if self.low is not None and self.min is not None and self.low <= self.min:
+            raise at(
+                "low", problem=f"low {self.low:g} is not above min {self.min:g}, below which is rejected"
+            )
+        if self.high is not None and self.max is not None and self.high >= self.max:
+            raise at(
+                "high", problem=f"high {self.high:g} is not below max {self.max:g}, above which is rejected"
+            )
         return self
 
     @property
@@ -75,6 +90,13 @@ class Channel(Strict):
 
 
 _Place = tuple[str | int, ...]
+
+
+def _check_order(lower: tuple[str, float | None], upper: tuple[str, float | None]) -> None:
+    """Refuse a lower bound that is not below its upper one."""
+    (low, least), (high, most) = lower, upper
+    if least is not None and most is not None and least >= most:
+        raise at(low, problem=f"{low} {least:g} is not below {high} {most:g}")
 
 
 def _check_names(names: Iterable[tuple[str, _Place]], reserved: frozenset[str], hint: str) -> None:
@@ -135,18 +157,28 @@ class TransactionFields(Strict):
     """Column of the amount."""
     unit: str = Field(default="", max_length=32)
     """Currency of `amount`, for people."""
+    low: float | None = None
+    """Limit of your own: an amount below it is an anomaly of kind `range`."""
+    high: float | None = None
+    """Limit of your own: an amount above it is an anomaly of kind `range`."""
     categories: tuple[Column, ...] = ()
     """Categorical columns: terminal, merchant, country, type."""
+    label: SourceColumn | None = None
+    """Column of what became known later: 0 is honest, above is fraud, empty is unknown. May be left out."""
+    label_delay: Positive = timedelta(days=7)
+    """How long after a transaction its label is known; a younger one is not looked at."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
+        _check_order(("low", self.low), ("high", self.high))
         names: list[tuple[str, _Place]] = [(c, ("categories", i)) for i, c in enumerate(self.categories)]
-        _check_names(names, RESERVED | {"pace"}, "rename the column in the source")
+        _check_names(names, RESERVED | {"pace", "label"}, "rename the column in the source")
         columns: list[tuple[str, str, _Place]] = [
             (self.id, "id", ("id",)),
             (self.time.column, "time", ("time", "column")),
             (self.entity, "entity", ("entity",)),
             (self.amount, "amount", ("amount",)),
         ]
+        columns += [(self.label, "label", ("label",))] if self.label else []
         _check_columns(columns + [(c, f"category {c}", where) for c, where in names])
         return self

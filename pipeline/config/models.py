@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, TypeAdapter, model_validator
 
@@ -36,6 +36,7 @@ from pipeline.config.scalars import (
     Budget,
     Duration,
     Name,
+    Patience,
     Positive,
     Rate,
     Strict,
@@ -50,10 +51,13 @@ from pipeline.config.schedule import Schedule, parse_schedule
 __all__ = [
     "COLUMN", "NAME", "RESERVED", "AlertPolicy", "Alerts", "AppriseReceiver", "Channel", "Delivery",
     "FilesSource", "Grid", "Links", "LogReceiver", "Model", "Rate", "Receiver", "Retention", "Schedules",
-    "SensorFields", "SensorStream", "Stream", "StreamBase", "Strict", "TimeField", "Training",
-    "TransactionFields", "TransactionStream", "WebhookReceiver", "Window", "format_duration",
+    "SensorFields", "SensorStream", "SensorWatch", "Stream", "StreamBase", "Strict", "TimeField", "Training",
+    "TransactionFields", "TransactionStream", "Watch", "WebhookReceiver", "Window", "format_duration",
     "parse_duration", "parse_schedule", "parse_stream", "parse_time",
 ]  # fmt: skip
+
+Limits = tuple[float | None, float | None]
+"""Low and high; None is no limit."""
 
 
 class Grid(Strict):
@@ -76,6 +80,8 @@ class Window(Strict):
     """Steps from one window's end to the next, on a fixed grid of the epoch."""
     delay: int = Field(default=3, ge=0, le=2047)
     """Later steps a score may wait for; 0 is causal, and then `stride` must be 1."""
+    lookahead: int = Field(default=0, ge=0, le=2048)
+    """Sensors: later steps that smoothing may wait for besides; alerts come as much later, and are surer."""
     context: Positive = timedelta(days=30)
     """Transactions: how far back an entity's own history is looked at."""
 
@@ -89,17 +95,25 @@ class Window(Strict):
         return self
 
 
+Architecture = Literal["lstm", "bilstm", "gru", "peephole_lstm", "conv_lstm", "attention_lstm", "aer"]
+
+
 class Model(Strict):
     """The autoencoder and how it is trained."""
 
-    architecture: Literal["lstm"] = "lstm"
-    """`lstm`: a stacked LSTM autoencoder."""
+    architecture: Architecture = "lstm"
+    """`lstm`: an autoencoder of stacked LSTMs. `bilstm`: each reads the window both ways. `gru`: gated
+    recurrent units, a quarter smaller. `peephole_lstm`: the gates see the cell state. `conv_lstm`:
+    convolutions over time first, half the steps. `attention_lstm`: each row also looks back at the rows
+    before it. `aer`: reconstructs, and predicts each row from the rows before it."""
     units: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(default=(64,), min_length=1, max_length=4)
-    """LSTM units of the encoder's layers, outermost first; the decoder mirrors them."""
+    """Units of the encoder's recurrent layers, outermost first; the decoder mirrors them."""
     latent: int = Field(default=16, ge=1, le=1024)
     """Width of the bottleneck."""
     hide: int = Field(default=0, ge=0, le=2047)
     """Latest rows of a window that the model does not see, and foresees from those before them."""
+    linear: bool = False
+    """Judge by the network's linear counterparts besides: principal components, and autoregression."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of inputs dropped while training."""
     epochs: int = Field(default=30, ge=1, le=1000)
@@ -147,6 +161,22 @@ class AlertPolicy(Strict):
         return self
 
 
+class Watch(Strict):
+    """What is watched beside the model: `auto` learns from the history what is usual, `never` is off."""
+
+    silence: Patience = "auto"
+    """An entity that has reported, and sends nothing for longer than this while others do."""
+    late: Patience = "auto"
+    """The newest record of the whole stream is older than this by the clock: one alert for all entities."""
+
+
+class SensorWatch(Watch):
+    """What is watched beside the model of a sensor stream."""
+
+    flatline: Patience = "auto"
+    """A channel that usually moves reports exactly the same value for longer than this."""
+
+
 class Schedules(Strict):
     """When Airflow runs the stream's DAGs: a cron line (UTC), a duration, or `never`."""
 
@@ -156,6 +186,8 @@ class Schedules(Strict):
     """How often a challenger is trained."""
     score: Schedule = "1h"
     """How often new records are scored; they also are when an ingest brought some."""
+    watch: Schedule = "5m"
+    """How often silence and lateness are looked for; they also are after each scoring."""
 
 
 class Retention(Strict):
@@ -171,6 +203,9 @@ class Retention(Strict):
 
 class StreamBase(Strict):
     """What both kinds of stream have."""
+
+    OWN: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Defaults of the kind that differ from those of the section."""
 
     name: Name
     """The file's name without `.yaml`; may be left out."""
@@ -188,6 +223,8 @@ class StreamBase(Strict):
     """Which history is learned from."""
     alert: AlertPolicy = AlertPolicy()
     """When people are told, and who."""
+    watch: Watch = Watch()
+    """What is watched beside the model: `auto` (learned from the history), a duration, or `never`."""
     schedules: Schedules = Schedules()
     """When Airflow runs: a cron line (UTC), a duration, or `never`."""
     retention: Retention = Retention()
@@ -197,9 +234,21 @@ class StreamBase(Strict):
     shards: int = Field(default=1, ge=1, le=1024)
     """Mapped scoring tasks the entities are spread over."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _own_defaults(cls, data: Any) -> Any:
+        # a file that sets only `length` must not fall back to another kind's stride and delay
+        if not isinstance(data, Mapping):
+            return data
+        given = {name: data.get(name, {}) for name in cls.OWN}
+        own = {name: {**cls.OWN[name], **keys} for name, keys in given.items() if isinstance(keys, Mapping)}
+        return {**data, **own}
+
 
 class SensorStream(StreamBase):
     """Channels measured over time, for one or many machines."""
+
+    OWN: ClassVar[Mapping[str, Mapping[str, Any]]] = {"model": {"architecture": "aer", "linear": True}}
 
     kind: Literal["sensor"]
     """`sensor`: channels measured over time."""
@@ -207,11 +256,27 @@ class SensorStream(StreamBase):
     """Which columns mean what."""
     grid: Grid = Grid()
     """The regular UTC grid the records are put on."""
+    watch: SensorWatch = SensorWatch()
+    """What is watched beside the model: `auto` (learned from the history), a duration, or `never`."""
+
+    @model_validator(mode="after")
+    def _patient(self) -> Self:
+        for name in ("silence", "flatline"):
+            patience = getattr(self.watch, name)
+            if isinstance(patience, timedelta) and patience <= self.grid.step:
+                said, step = format_duration(patience), format_duration(self.grid.step)
+                raise at("watch", name, problem=f"{name} {said} is not longer than grid.step {step}")
+        return self
 
     @property
     def channels(self) -> tuple[str, ...]:
         """Names people know the channels by."""
         return tuple(c.name for c in self.fields.channels)
+
+    @property
+    def limits(self) -> dict[str, Limits]:
+        """Low and high of each channel that has a limit of its own."""
+        return {c.name: (c.low, c.high) for c in self.fields.channels if (c.low, c.high) != (None, None)}
 
     @property
     def units(self) -> dict[str, str]:
@@ -222,23 +287,16 @@ class SensorStream(StreamBase):
 class TransactionStream(StreamBase):
     """Payments or orders, each with an id, an amount and categories, in an entity's history."""
 
+    OWN: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "window": {"length": 16, "stride": 1, "delay": 0},
+        "model": {"hide": 1},
+        "watch": {"silence": "never"},  # a card that is not used is not silent
+    }
+
     kind: Literal["transaction"]
     """`transaction`: single events with an amount, each in the history of its entity."""
     fields: TransactionFields
     """Which columns mean what."""
-    window: Window = Window(length=16, stride=1, delay=0)
-    model: Model = Model(hide=1)
-    """What the model sees at once: so many transactions of one entity."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _own_defaults(cls, data: Any) -> Any:
-        # a file that sets only `length` must not fall back to the sensor's stride and delay
-        if not isinstance(data, Mapping):
-            return data
-        own = {"window": {"length": 16, "stride": 1, "delay": 0}, "model": {"hide": 1}}
-        set_here = {name: {**keys, **data[name]} for name, keys in own.items() if _is_mapping(data.get(name))}
-        return {**data, **set_here}
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -250,12 +308,14 @@ class TransactionStream(StreamBase):
         """Unit of each channel."""
         return {"amount": self.fields.unit}
 
+    @property
+    def limits(self) -> dict[str, Limits]:
+        """Low and high of the amount, where it has a limit."""
+        low, high = self.fields.low, self.fields.high
+        return {} if low is None and high is None else {"amount": (low, high)}
+
 
 Stream = SensorStream | TransactionStream
-
-
-def _is_mapping(data: Any) -> bool:
-    return isinstance(data, Mapping)
 
 
 def parse_stream(text: str | bytes) -> Stream:

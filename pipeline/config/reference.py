@@ -5,7 +5,7 @@ In: the models and their docstrings. Out: Markdown. A test holds the file in the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -44,12 +44,16 @@ def reference() -> str:
     return "\n".join(parts)
 
 
-def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]:
+def _rows(
+    model: type[BaseModel], prefix: str, own: Mapping[str, Any] | None = None
+) -> Iterator[tuple[str, str, str]]:
+    own = own or getattr(model, "OWN", {})
     for name, field in model.model_fields.items():
         inner = _inner(field)
         key = f"{prefix}{name}"
         if inner is None:
-            yield key, _default(field), _text(field.description or "")
+            default = f"`{_shown(own[name])}`" if name in own else _default(field)
+            yield key, default, _text(field.description or "")
         else:
             many = inner is Channel
             if many or field.description:
@@ -58,7 +62,7 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str]]
                     _default(field) if field.is_required() else "",
                     _text(field.description or inner.__doc__ or ""),
                 )
-            yield from _rows(inner, f"{key}[]." if many else f"{key}.")
+            yield from _rows(inner, f"{key}[]." if many else f"{key}.", own.get(name))
 
 
 def _inner(field: FieldInfo) -> type[BaseModel] | None:

@@ -64,6 +64,21 @@ def parse_duration(text: Any) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def parse_patience(text: Any) -> timedelta | str:
+    """Read `auto`, `never`, or a duration longer than zero."""
+    if text in ("auto", "never"):
+        return str(text)
+    try:
+        return _positive(parse_duration(text))
+    except ValueError:
+        raise ValueError("expected auto, never, or a duration such as 30m") from None
+
+
+def format_patience(value: timedelta | str) -> str:
+    """Write what `parse_patience` reads."""
+    return value if isinstance(value, str) else format_duration(value)
+
+
 def format_duration(value: timedelta) -> str:
     """Write a duration in its largest whole unit: the inverse of `parse_duration`."""
     micros = value // timedelta(microseconds=1)
@@ -147,6 +162,18 @@ Duration = Annotated[
     WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["90s", "5m", "7d"]}),
 ]
 Positive = Annotated[Duration, AfterValidator(_positive)]
+Patience = Annotated[
+    timedelta | Literal["auto", "never"],
+    BeforeValidator(parse_patience),
+    PlainSerializer(format_patience, return_type=str),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": f"^(auto|never|{_DURATION.pattern[1:-1]})$",
+            "examples": ["auto", "30m", "never"],
+        }
+    ),
+]
 Budget = Annotated[
     Rate,
     BeforeValidator(Rate.parse),

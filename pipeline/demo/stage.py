@@ -59,7 +59,7 @@ def streams(home: Home, shipped: Path, *, live: bool) -> None:
             {"schedules": {"ingest": "1m"}}
             if live
             else {
-                "schedules": dict.fromkeys(("ingest", "train", "score"), "never"),
+                "schedules": dict.fromkeys(("ingest", "train", "score", "watch"), "never"),
                 "training": {"until": until},
             }
         )

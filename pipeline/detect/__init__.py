@@ -7,12 +7,15 @@ who contributed, and events. Pure functions and frozen thresholds: no files, no 
 from pipeline.detect.contributions import contributions
 from pipeline.detect.detector import Detector, HeldOut, Scored
 from pipeline.detect.events import events
+from pipeline.detect.payments import PaymentDetector, Payments
 from pipeline.detect.rows import RowMeans, channel_errors, squared_errors
 from pipeline.detect.threshold import Threshold
 
 __all__ = [
     "Detector",
     "HeldOut",
+    "PaymentDetector",
+    "Payments",
     "RowMeans",
     "Scored",
     "Threshold",

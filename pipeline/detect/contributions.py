@@ -51,9 +51,9 @@ def contributions(
 
 def largest(share: NDArray[np.floating[Any]], top: int) -> NDArray[np.int64]:
     """Return the columns of each row's largest shares, largest first [T, min(top, C)]; ties: the first."""
-    left = np.where(np.isnan(share), -1, share)
+    left = np.where(np.isnan(share), -1, share)  # below any share; what was chosen, below that
     chosen = np.empty((len(share), min(top, share.shape[1])), np.int64)
     for place in range(chosen.shape[1]):
         chosen[:, place] = left.argmax(axis=1)
-        left[np.arange(len(left)), chosen[:, place]] = -1
+        left[np.arange(len(left)), chosen[:, place]] = -2
     return chosen

@@ -1,13 +1,13 @@
 """`Detector`: learns on held-out normal errors what is usual, then scores; 1 is the threshold.
 
-In: squared reconstruction errors per row and channel. Out: score, raw score and shares per row. What it
-learned is frozen: nothing is ever fitted on the rows being judged.
+In: squared errors per view, row and channel. Out: score, flag, raw score and shares per row. What it learned
+is frozen: nothing is ever fitted on the rows being judged.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -16,89 +16,109 @@ from numpy.typing import NDArray
 
 from pipeline.detect import calibrate
 from pipeline.detect.clusters import Scores
+from pipeline.detect.looks import drift, flags, looks, reach
 from pipeline.detect.threshold import MIN_ROWS, Threshold, fit_threshold
 from pipeline.errors import BundleError, DataError, NotEnoughData
 
-FLOOR = 1.0  # joint score of usual rows: no threshold lies below what is usual
-SUPPORT = 0.6  # of the slow look's weight that a row needs behind it: some `slow / 2` rows
-SETTINGS: dict[str, type] = {"span": int, "top": int, "weight": float, "slow": int}
-FORMAT = 1
+MEDIAN_FLOOR = 1.0  # of a joint: where most rows hardly err, only what is above usual is drift
+DOUBT = 1.0  # of a spread that was seen once: it may be twice as wide
+LEAST_SPREAD = 0.0025  # of a look's median: what never varied may vary by a hundredth
+DEVIATIONS = 4.0  # a look's level lies so many spreads above its median
+ONE_DEVIATION = 0.8413  # quantile of a normal distribution that lies one deviation above its median
+FORMAT = 2
+
+Errors = NDArray[np.floating[Any]]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class HeldOut:
     """Normal errors of one entity that training did not see.
 
-    entity names it; time is int64 us UTC [T]; errors are squared errors per channel [T, C], NaN where
-    there is none. An entity may come in several pieces.
+    entity names it; time is int64 us UTC [T]; errors are squared errors per view and channel [V, T, C], NaN
+    where there is none. An entity may come in several pieces.
     """
 
     entity: str
     time: NDArray[np.int64]
-    errors: NDArray[np.floating[Any]]
+    errors: Errors
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Rows judged: score and raw (before smoothing) float32 [T], 1 = threshold; share float32 [T, C].
+    """Rows judged: score and raw (the row alone) float32 [T], 1 = threshold; share float32 [T, C]; flag [T].
 
-    All are NaN in a row where no channel was observed.
+    Numbers are NaN in a row where no channel was observed; such a row has no flag.
     """
 
     score: NDArray[np.float32]
     raw: NDArray[np.float32]
     share: NDArray[np.float32]
-
-    @property
-    def flag(self) -> NDArray[np.bool_]:
-        """Rows at or above the threshold [T]; never a row without a score."""
-        with np.errstate(invalid="ignore"):
-            return np.asarray(self.score >= 1)
+    flag: NDArray[np.bool_]
 
 
 class Detector:
-    """Calibrates reconstruction errors, and turns an alert budget into a threshold.
+    """Calibrates errors, and turns an alert budget into a threshold.
 
-    The joint score of a row is half the mean over channels of root errors, each over its own usual
-    error, and half the mean of the `top` largest of them; each half is over its own usual value, so
-    that 1 is usual for both. The mean sees a fault that spreads thinly, the top one that strikes few
-    channels of many. It rises with every channel's error.
+    A model takes one or several views of a row (it reconstructs it, it predicts it). In each view a channel's
+    error is the root of its squared error, beyond the channel's `slack`, in units of what is usual for it,
+    held to 30. The view's joint is half the mean over channels and half the mean of the `top` largest,
+    each half over its own usual value: the mean sees a fault that spreads thinly, the top one that
+    strikes few channels of many. A row's joint is the mean over views; 1 is usual.
 
-    It is looked at twice: smoothed over `span` rows, which sees what is sharp, and over `slow` rows, which
-    sees what is faint and lasts. Each look has its own threshold for half the alert budget, and a row's
-    score is the higher of the two. The slow look sees no more of a row than the fast one's threshold, and
-    only what the last `span` rows still show: a spike is not smeared over the hour that follows it, and a
-    fault is over when it is over.
+    Streams drift. Where the median joint of the last `memory` rows of a view is above its usual one, the view
+    is divided by as many times: the threshold begins to follow a change that has lasted half as long, and has
+    followed one that has lasted as long.
+
+    The joint is looked at over several `spans` of rows: a short one sees what is sharp, a long one what is
+    faint and lasts. Each look has a threshold of its own for an equal share of the alert budget, never below
+    four spreads above its median on held-out normal rows; a longer one learns it without the rows that the
+    shortest flags, or short faults among them would blind it. A row's score is the highest look. A flag asks
+    for more: what is over the threshold in a long look must still show in the shortest, and must not come
+    from rows that the shortest has flagged before, or a fault would go on long after it has ended.
 
     Args:
-        span: of the fast look's exponential smoothing, in rows; 1 for none, as for transactions.
-        slow: of the slow look's; 8 times `span` by default, and none where `span` is 1.
-        top: how many of the largest channel errors the second half averages; by default the root of
-            the number of channels, rounded up, between one channel and all.
+        spans: of the looks, in rows, each a multiple of the one before; `(1,)` for no smoothing.
+        lookahead: later rows a look may wait for; with 0 it is causal.
+        memory: rows that drift is told from; 0 for none.
+        slack: root error [C] forgiven per channel, in scaled units, at any time: the step of a command-like
+            channel, which nobody can foresee. Channels with slack are context and in no mean.
+        top: how many of the largest channel errors the second half averages; by default the cube
+            root of the number of channels without slack, rounded up.
         weight: of the second half, 0 to 1.
 
     Example:
         >>> rng = np.random.default_rng(0)
         >>> time = np.arange(5000) * 60_000_000
-        >>> held_out = HeldOut("pump", time, rng.normal(size=(5000, 3)) ** 2)
+        >>> held_out = HeldOut("pump", time, rng.normal(size=(1, 5000, 3)) ** 2)
         >>> detector = Detector().fit([held_out], per_second=1 / 86400, merge_us=600_000_000)
-        >>> bool(detector.score(np.full((100, 3), 50.0)).flag.all())
+        >>> bool(detector.score(np.full((1, 100, 3), 50.0)).flag.all())
         True
     """
 
-    slow_: Threshold | None
-    """Of the slow look; None where there is none, or too little was held out for it."""
-
     def __init__(
-        self, span: int = 8, top: int | None = None, weight: float = 0.5, slow: int | None = None
+        self,
+        spans: Sequence[int] = (16, 64, 256),
+        lookahead: int = 0,
+        memory: int = 1024,
+        *,
+        slack: Sequence[float] | Floats | None = None,
+        top: int | None = None,
+        weight: float = 0.5,
     ) -> None:
-        self.span, self.top, self.weight = span, top, weight
-        self.slow = slow if slow is not None else (8 * span if span > 1 else 1)
+        self.spans, self.lookahead, self.memory = tuple(spans), lookahead, memory
+        self.top, self.weight = top, weight
+        self.slack = None if slack is None else np.asarray(slack, np.float64)
 
     @property
     def context_rows(self) -> int:
         """Earlier rows that the first row to be scored needs."""
-        return len(calibrate.kernel(max(self.span, self.slow))) - 1
+        return self.memory + reach(self.spans, self.lookahead)[0]
+
+    @property
+    def later_rows(self) -> int:
+        """Later rows that the last row to be scored needs."""
+        return reach(self.spans, self.lookahead)[1]
 
     def fit(
         self,
@@ -109,7 +129,7 @@ class Detector:
         step_us: int | None = None,
         seconds: float | None = None,
     ) -> Self:
-        """Learn scales and threshold from normal errors held out in time.
+        """Learn scales, levels and threshold from normal errors held out in time.
 
         Args:
             held_out: pieces of series; up to 5 % of their rows may be anomalies.
@@ -124,88 +144,131 @@ class Detector:
         """
         if not held_out:
             raise NotEnoughData("nothing was held out to calibrate on")
-        self.top_ = self.top or math.ceil(math.sqrt(held_out[0].errors.shape[1]))
-        self.scale_ = calibrate.channel_scales(b for h in held_out for b in calibrate.root_blocks(h.errors))
-        self.usual_ = _usual([calibrate.parts(u, self.top_) for h in held_out for u in self._units(h.errors)])
-        raw = [self._joint(h.errors) for h in held_out]
-        looks = 2 if self.slow > 1 else 1
-
-        def level(joint: list[NDArray[np.float64]]) -> Threshold:
-            scores = _lay_out(held_out, joint)
-            return fit_threshold(
+        views, _, channels = held_out[0].errors.shape
+        self.slack_ = np.zeros(channels) if self.slack is None else self.slack
+        if not self._measured.any():
+            self.slack_ = np.zeros(channels)  # nothing but commands: then they are what is watched
+        self.top_ = self.top or math.ceil(np.cbrt(self._measured.sum()) - 1e-9)
+        sample = _sample(held_out)
+        self.scale_ = np.stack(
+            [
+                calibrate.channel_scales(calibrate.roots(sample[v], self.slack_), self._measured)
+                for v in range(views)
+            ]
+        )
+        parts = (calibrate.parts(self._units(sample[v], v), self.top_, self._measured) for v in range(views))
+        self.usual_ = np.stack([_usual(each) for each in parts])
+        self.median_ = np.array([_median(self._view(sample[v], v)) for v in range(views)])
+        joint = [self._judge(h.errors)[0] for h in held_out]
+        seen = [looks(j, self.spans, self.lookahead) for j in joint]
+        levels = _levels(np.concatenate(seen, axis=1), self.spans)
+        share, self.thresholds_ = per_second / len(levels), []
+        for number in range(len(self.spans)):
+            if number == 1:
+                seen = [self._without_sharp(*each) for each in zip(joint, seen, strict=True)]
+                levels = _levels(np.concatenate(seen, axis=1), self.spans)
+            if number == len(levels):
+                break
+            scores = _lay_out(held_out, [look[number] for look in seen])
+            seconds = seconds or _watched(scores.time, step_us)
+            found = fit_threshold(
                 scores,
-                per_second=per_second / looks,
-                seconds=seconds or _watched(scores.time, step_us),
+                per_second=share,
+                seconds=seconds,
                 gap_us=gap_us(merge_us, step_us),
-                floor=FLOOR,
+                floor=float(levels[number]),
             )
-
-        self.threshold_, self.slow_ = level([calibrate.smooth(joint, self.span) for joint in raw]), None
-        if looks == 2:
-            slow = [self._slow(joint) for joint in raw]
-            known = sum(int(np.count_nonzero(~np.isnan(joint))) for joint in slow)
-            self.slow_ = level(slow) if known >= MIN_ROWS else None
+            self.thresholds_.append(found)
+        self.spans = self.spans[: len(self.thresholds_)]
         return self
 
-    def _slow(self, joint: NDArray[np.float64]) -> NDArray[np.float64]:
-        held = np.minimum(joint, self.threshold_.value)
-        return np.minimum(calibrate.smooth(held, self.slow, SUPPORT), calibrate.smooth(held, self.span))
+    @property
+    def threshold_(self) -> Threshold:
+        """The shortest look's threshold, and how it came about."""
+        return self.thresholds_[0]
 
-    def score(self, errors: NDArray[np.floating[Any]]) -> Scored:
+    def score(self, errors: Errors) -> Scored:
         """Judge the rows of one series, in time order.
 
         Args:
-            errors: squared errors per channel [T, C], NaN where there is none. The first
-                `context_rows` serve the smoothing of those after them.
+            errors: squared errors per view and channel [V, T, C], NaN where there is none. The first
+                `context_rows` and the last `later_rows` serve the looks of those between.
 
         Raises:
-            DataError: as many channels were not learned.
+            DataError: as many views and channels were not learned.
         """
-        if errors.shape[1] != len(self.scale_):
-            raise DataError(f"{errors.shape[1]} channels to judge, {len(self.scale_)} learned")
-        raw = self._joint(errors)
-        level = self.threshold_.value
-        score, alone = calibrate.smooth(raw, self.span) / level, raw / level
-        if self.slow_:
-            score = np.fmax(score, self._slow(raw) / self.slow_.value)
-            alone = np.fmax(alone, np.minimum(raw, level) / self.slow_.value)
-        share = [calibrate.shares(units) for units in self._units(errors)]
+        if (errors.shape[0], errors.shape[2]) != self.scale_.shape:
+            known = " views and ".join(map(str, self.scale_.shape))
+            raise DataError(f"errors [V, T, C] {errors.shape} to judge; learned were {known} channels")
+        joint, share = self._judge(errors)
+        seen = looks(joint, self.spans, self.lookahead)
+        reached = np.array([threshold.value for threshold in self.thresholds_])
         return Scored(
-            score=score.astype(np.float32),
-            raw=alone.astype(np.float32),
-            share=np.concatenate([np.empty((0, len(self.scale_)), np.float32), *share]),
+            score=np.fmax.reduce(seen / reached[:, None], axis=0).astype(np.float32),
+            raw=(joint / reached[0]).astype(np.float32),
+            share=share,
+            flag=flags(joint, seen, reached, self.spans, self.lookahead),
         )
 
-    def _units(self, errors: NDArray[np.floating[Any]]) -> Iterator[NDArray[np.float32]]:
-        """Yield errors in units of their channel's usual one, in blocks of rows."""
-        for block in calibrate.root_blocks(errors):
-            yield np.minimum(block / self.scale_.astype(np.float32), np.float32(calibrate.UNIT_CAP))
+    @property
+    def _measured(self) -> NDArray[np.bool_]:
+        return np.asarray(self.slack_ == 0)
 
-    def _joint(self, errors: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-        return np.concatenate([np.empty(0), *(self._joint_block(units) for units in self._units(errors))])
+    def _without_sharp(self, joint: Floats, seen: Floats) -> Floats:
+        """Return looks [S, T] without the rows that the shortest flags: they need no longer one."""
+        with np.errstate(invalid="ignore"):
+            sharp = seen[0] >= self.thresholds_[0].value
+        return looks(np.where(sharp, np.nan, joint), self.spans, self.lookahead)
 
-    def _joint_block(self, units: NDArray[np.float32]) -> NDArray[np.float64]:
-        mean, top = calibrate.parts(units, self.top_)
-        return (1 - self.weight) * mean / self.usual_[0] + self.weight * top / self.usual_[1]
+    def _units(self, errors: Errors, view: int) -> NDArray[np.float32]:
+        units = calibrate.roots(errors, self.slack_) / self.scale_[view].astype(np.float32)
+        return np.asarray(np.minimum(units, calibrate.UNIT_CAP))
+
+    def _judge(self, errors: Errors) -> tuple[Floats, NDArray[np.float32]]:
+        """Return the joint of each row [T], and its channels' shares [T, C]."""
+        views, rows, channels = errors.shape
+        joint, share = np.empty((views, rows)), np.empty((rows, channels), np.float32)
+        for block in calibrate.blocks(rows):
+            power = np.zeros(share[block].shape)
+            for view in range(views):
+                units = self._units(errors[view, block], view)
+                joint[view, block] = self._of_units(units, view)
+                power = power + np.square(units, dtype=np.float64)
+            share[block] = calibrate.shares(power)
+        followed = [
+            one / drift(one, self.memory, usual) for one, usual in zip(joint, self.median_, strict=True)
+        ]
+        return np.asarray(sum(followed) / views), share
+
+    def _of_units(self, units: NDArray[np.float32], view: int) -> Floats:
+        mean, top = calibrate.parts(units, self.top_, self._measured)
+        usual_mean, usual_top = self.usual_[view]
+        return np.asarray((1 - self.weight) * mean / usual_mean + self.weight * top / usual_top)
+
+    def _view(self, errors: Errors, view: int) -> Floats:
+        return self._of_units(self._units(errors, view), view)
 
     @property
     def diagnostics(self) -> dict[str, float]:
         """How the threshold came about, as numbers for MLflow."""
-        looks = {"": self.threshold_} | ({"slow.": self.slow_} if self.slow_ else {})
-        return {f"{look}{k}": float(v) for look, one in looks.items() for k, v in asdict(one).items()}
+        longer = list(zip(self.spans, self.thresholds_, strict=True))[1:]
+        named = {f"{key}.{span}": value for span, one in longer for key, value in asdict(one).items()}
+        return {key: float(value) for key, value in (asdict(self.threshold_) | named).items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return settings and what was learned, JSON-able; `from_dict` gives the same scores."""
         return {
             "format": FORMAT,
-            "span": self.span,
+            "spans": list(self.spans),
+            "lookahead": self.lookahead,
+            "memory": self.memory,
             "top": self.top_,
             "weight": self.weight,
+            "slack": self.slack_.tolist(),
             "scale": self.scale_.tolist(),
-            "usual": list(self.usual_),
-            "threshold": asdict(self.threshold_),
-            "slow": self.slow,
-            "slow_threshold": asdict(self.slow_) if self.slow_ else None,
+            "usual": self.usual_.tolist(),
+            "median": self.median_.tolist(),
+            "thresholds": [asdict(one) for one in self.thresholds_],
         }
 
     @classmethod
@@ -218,22 +281,32 @@ class Detector:
         try:
             if learned["format"] != FORMAT:
                 raise BundleError(f"detector format {learned['format']!r} is not {FORMAT}")
-            made = cls(*(kind(learned[k]) for k, kind in SETTINGS.items()))
+            made = cls(
+                tuple(int(span) for span in learned["spans"]),
+                int(learned["lookahead"]),
+                int(learned["memory"]),
+                top=int(learned["top"]),
+                weight=float(learned["weight"]),
+            )
             made.top_ = int(learned["top"])
-            made.scale_ = np.asarray(learned["scale"], np.float64)
-            made.usual_ = (float(learned["usual"][0]), float(learned["usual"][1]))
-            made.threshold_ = Threshold(**learned["threshold"])
-            made.slow_ = Threshold(**learned["slow_threshold"]) if learned["slow_threshold"] else None
-            levels = [float(one.value) for one in (made.threshold_, made.slow_) if one]
-            numbers = [*made.scale_.ravel(), *made.usual_, *levels, made.span, made.slow, made.top_]
-        except (KeyError, IndexError, TypeError, ValueError) as e:
+            made.slack_, made.scale_, made.usual_, made.median_ = (
+                np.asarray(learned[key], np.float64) for key in ("slack", "scale", "usual", "median")
+            )
+            made.thresholds_ = [Threshold(**one) for one in learned["thresholds"]]
+            looks(np.zeros(1), made.spans, made.lookahead)
+            views, channels = made.scale_.shape
+            fits = made.slack_.shape == (channels,) and made.usual_.shape == (views, 2)
+            fits &= made.median_.shape == (views,) and len(made.thresholds_) == len(made.spans)
+            fits &= made.lookahead >= 0 and made.memory >= 0
+            positive = [
+                *np.concatenate([a.ravel() for a in (made.scale_, made.usual_, made.median_)]),
+                *(float(one.value) for one in made.thresholds_),
+                made.top_,
+            ]
+        except (KeyError, IndexError, TypeError, ValueError, DataError) as e:
             raise BundleError(f"detector calibration is damaged: {e!r}") from e
-        if (
-            made.scale_.ndim != 1
-            or not all(np.isfinite(numbers))
-            or min(numbers) <= 0
-            or not 0 <= made.weight <= 1
-        ):
+        sound = np.isfinite(positive).all() and min(positive) > 0 and np.isfinite(made.slack_).all()
+        if not (fits and sound and made.slack_.min(initial=0) >= 0 and 0 <= made.weight <= 1):
             raise BundleError("detector calibration holds a number that is not positive and finite")
         return made
 
@@ -243,15 +316,48 @@ def gap_us(merge_us: int, step_us: int | None) -> int:
     return max(merge_us, step_us or 0)
 
 
-def _usual(pieces: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> tuple[float, float]:
-    """Return a row's usual mean and usual top; at least those of channels that err as their scale says."""
-    mean, top = (np.concatenate(p) for p in zip(*pieces, strict=True))
-    if np.isnan(mean).all():
+def _sample(held_out: Sequence[HeldOut]) -> NDArray[np.float32]:
+    """Return errors of rows spread evenly over all pieces [V, N, C]."""
+    sizes = np.array([h.errors.shape[1] for h in held_out])
+    begins = np.cumsum(sizes) - sizes
+    rows = calibrate.spread_evenly(int(sizes.sum()))
+    own = [rows[(rows >= b) & (rows < b + n)] - b for b, n in zip(begins, sizes, strict=True)]
+    parts = [h.errors[:, chosen] for h, chosen in zip(held_out, own, strict=True)]
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def _usual(parts: tuple[Floats, Floats]) -> Floats:
+    """Return the usual mean and the usual top of a row [2]."""
+    usual = np.array([calibrate.body_mean(part) for part in parts])
+    if np.isnan(usual).any():
         raise NotEnoughData("no held-out row was observed")
-    return max(1.0, float(np.nanmean(mean))), max(1.0, float(np.nanmean(top)))
+    return np.asarray(np.maximum(usual, calibrate.USUAL_FLOOR))
 
 
-def _lay_out(held_out: Sequence[HeldOut], joint: Sequence[NDArray[np.float64]]) -> Scores:
+def _median(joint: Floats) -> float:
+    return max(float(np.nanmedian(joint)), MEDIAN_FLOOR)
+
+
+def _levels(seen: Floats, spans: Sequence[int]) -> Floats:
+    """Return where looks [S, N] begin to be unusual, the shortest at least; not those held out too briefly.
+
+    By quantiles, which a few anomalies among the held-out rows do not move. A long look was held out only a
+    few times over: its spread is at least what averaging so many rows would leave of the shortest's.
+    """
+    known = [look[~np.isnan(look)] for look in seen]
+    enough = [known[0], *(look for look in known[1:] if len(look) >= MIN_ROWS)]
+    if not len(known[0]):
+        raise NotEnoughData("no held-out row was observed")
+    middle, high = np.array([np.quantile(look, (0.5, ONE_DEVIATION)) for look in enough]).T
+    spread = high - middle
+    least = spread[0] * np.sqrt(spans[0] / np.asarray(spans[: len(enough)]))
+    least = np.maximum(least, LEAST_SPREAD * middle)
+    times = np.array([max(len(look) / span, 0.5) for look, span in zip(enough, spans, strict=False)])
+    spread = np.maximum(spread, least) * (1 + DOUBT / np.sqrt(times))
+    return np.asarray(np.maximum(1.0, middle + DEVIATIONS * spread))
+
+
+def _lay_out(held_out: Sequence[HeldOut], joint: Sequence[Floats]) -> Scores:
     code = {name: i for i, name in enumerate(sorted({h.entity for h in held_out}))}
     entity = np.concatenate([np.full(len(h.time), code[h.entity]) for h in held_out])
     return Scores.of(entity, np.concatenate([h.time for h in held_out]), np.concatenate(joint))

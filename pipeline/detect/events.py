@@ -31,6 +31,7 @@ def events(
     entity: str,
     time_us: NDArray[np.int64],
     score: Floats,
+    flag: NDArray[np.bool_],
     raw: Floats,
     share: Floats,
     expected: Floats,
@@ -45,7 +46,7 @@ def events(
 ) -> list[Event]:
     """Find the events of one entity, earliest first.
 
-    Flags (score >= 1) at most `merge_us` (or one step) apart are one event. It starts where the raw
+    Flags at most `merge_us` (or one step) apart are one event. It starts where the raw
     score first crossed in the unbroken run before the first flag, because smoothing flags late; it ends
     with its last flag; its peak is its worst raw row, and names the channels. It is open while a flag
     after the watermark could still belong to it.
@@ -54,6 +55,7 @@ def events(
         entity: whose rows they are.
         time_us: int64 us UTC, ascending [T].
         score: 1 = threshold, NaN in a gap [T].
+        flag: rows over the threshold that still show it [T].
         raw: before smoothing [T].
         share: of the joint error [T, C].
         expected: in the channels' own units [T, C], NaN where meaningless.
@@ -67,7 +69,7 @@ def events(
     """
     gap = gap_us(merge_us, step_us)
     out = []
-    for flags in _groups(time_us, score, gap):
+    for flags in _groups(time_us, flag, gap):
         first, last = _onset(raw, flags[0], time_us, gap), int(flags[-1])
         peak = first + int(np.nan_to_num(raw[first : last + 1], nan=-1.0).argmax())
         worst = float(score[flags].max())
@@ -87,8 +89,8 @@ def events(
     return out
 
 
-def _groups(time_us: NDArray[np.int64], score: Floats, gap: int) -> list[NDArray[np.int64]]:
-    flagged = np.flatnonzero(np.nan_to_num(score, nan=0.0) >= 1)
+def _groups(time_us: NDArray[np.int64], flag: NDArray[np.bool_], gap: int) -> list[NDArray[np.int64]]:
+    flagged = np.flatnonzero(flag)
     breaks = np.flatnonzero(np.diff(time_us[flagged]) > gap) + 1
     return [g for g in np.split(flagged, breaks) if len(g)]
 

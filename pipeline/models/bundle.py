@@ -36,7 +36,7 @@ class Bundle:
 
     Example:
         >>> bundle = Bundle.load(Path("bundle"), digest=recorded, stream=stream)  # doctest: +SKIP
-        >>> bundle.reconstructor("pump-1")(values, mask).shape  # doctest: +SKIP
+        >>> bundle.reconstructor("pump-1")(values, mask)["reconstruction"].shape  # doctest: +SKIP
         (1200, 32, 8)
     """
 
@@ -179,12 +179,15 @@ class Bundle:
 
     def _check_models(self) -> None:
         shape = self.length, len(self.manifest["features"])
+        views: set[tuple[str, ...]] = set()
         for stem in self.manifest["members"].values():
             for end, inspect in ((".onnx", onnx_file.inspect), (".keras", keras_file.inspect)):
                 try:
-                    inspect(self._read(stem + end), *shape)
+                    views.add(inspect(self._read(stem + end), *shape))
                 except BundleError as error:
                     raise BundleError(f"the bundle's {stem}{end} is refused: {error}; {RETRAIN}") from error
+        if len(views) > 1:
+            raise BundleError(f"the bundle's models do not give the same, but {sorted(views)}: {RETRAIN}")
 
     def _check_use(self, stream: Stream | None, channels: Sequence[str] | None, kind: str | None) -> None:
         has: dict[str, Any] = {name: self.manifest[name] for name in ("stream", "kind", "channels")}

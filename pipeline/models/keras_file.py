@@ -1,8 +1,8 @@
 """Look into a `.keras` file without loading it: loading is what a poisoned one waits for.
 
-In: the file's bytes and the window's shape. Out: nothing, or a BundleError that says what is wrong. Keras's
-own `safe_mode` is no security boundary: only the layers our architectures use, by exact module and name,
-get through, and no weight that is not a finite number.
+In: the file's bytes and the window's shape. Out: the views it gives, or a BundleError saying what is wrong.
+Keras's own `safe_mode` is no security boundary: only the layers our architectures use, by exact module and
+name, get through, and no weight that is not a finite number.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import h5py  # type: ignore[import-untyped]
 import numpy as np
 
 from pipeline.errors import BundleError
+from pipeline.models.reconstruct import VIEWS
 from pipeline.models.strict_json import parse
 
 MAX_UNPACKED = 1 << 30
@@ -29,15 +30,21 @@ _ALLOWED: dict[str | None, set[str]] = {
     "keras.src.models.functional": {"Functional"},
     "keras.initializers": {"GlorotUniform", "Orthogonal", "Zeros"},
     "keras.layers": {
-        "Concatenate",
-        "Dense",
-        "Dropout",
-        "InputLayer",
-        "LSTM",
-        "Multiply",
-        "RepeatVector",
+        *("Attention", "Bidirectional", "Concatenate", "Conv1D", "Cropping1D", "Dense", "Dropout", "GRU"),
+        *(
+            "InputLayer",
+            "LSTM",
+            "Multiply",
+            "RNN",
+            "RepeatVector",
+            "Reshape",
+            "UpSampling1D",
+            "ZeroPadding1D",
+        ),
     },
+    "pipeline.models.architectures.peephole": {"PeepholeLSTMCell"},
 }
+_REGISTERED = {"PeepholeLSTMCell": "offbeat>PeepholeLSTMCell"}
 _ACTIVATIONS = {"linear", "tanh", "sigmoid"}
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -50,8 +57,11 @@ _ZIP_ERRORS = (
 )
 
 
-def inspect(data: bytes, length: int, features: int) -> None:
+def inspect(data: bytes, length: int, features: int) -> tuple[str, ...]:
     """Refuse a `.keras` file that is anything but an autoencoder of ours for windows [n, length, features].
+
+    Returns:
+        The views it gives, in order.
 
     Raises:
         BundleError: Saying what is wrong.
@@ -61,7 +71,9 @@ def inspect(data: bytes, length: int, features: int) -> None:
     config = parse(parts["config.json"], "config.json")
     _check_classes(config)
     _check_inputs(config, [None, length, features])
+    views = _check_outputs(config)
     _check_weights(parts["model.weights.h5"])
+    return views
 
 
 def _unzip(data: bytes) -> dict[str, bytes]:
@@ -101,7 +113,11 @@ def _check_classes(config: Mapping[str, Any]) -> None:
 def _check_class(part: Mapping[str, Any]) -> None:
     module, name, registered = (part.get(k) for k in ("module", "class_name", "registered_name"))
     known = isinstance(name, str) and (module is None or isinstance(module, str))
-    if not known or name not in _ALLOWED.get(module, set()) or registered not in (None, name):
+    if (
+        not known
+        or name not in _ALLOWED.get(module, set())
+        or registered not in (None, _REGISTERED.get(name, name))
+    ):
         raise BundleError(f"it contains {module}.{name} ({registered}), which no architecture of ours uses")
 
 
@@ -129,6 +145,14 @@ def _check_inputs(config: Mapping[str, Any], shape: list[int | None]) -> None:
     found = {i.get("name"): i.get("batch_shape") for i in inputs if isinstance(i, dict)}
     if found != {"values": shape, "mask": shape}:
         raise BundleError(f"its inputs are {found}, the bundle's windows are {shape}")
+
+
+def _check_outputs(config: Mapping[str, Any]) -> tuple[str, ...]:
+    inside = config.get("config")
+    found = inside.get("output_layers") if isinstance(inside, dict) else None
+    if not isinstance(found, dict) or VIEWS[0] not in found or found.keys() - set(VIEWS):
+        raise BundleError(f"its outputs are {str(found)[:200]}, known are {', '.join(VIEWS)}")
+    return tuple(view for view in VIEWS if view in found)
 
 
 def _check_weights(data: bytes) -> None:

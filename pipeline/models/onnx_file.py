@@ -1,6 +1,6 @@
 """Look into an ONNX graph before anything runs it.
 
-In: the graph's bytes and the window's shape. Out: nothing, or a BundleError that says what is wrong.
+In: the graph's bytes and the window's shape. Out: the views it gives, or a BundleError saying what is wrong.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from pipeline.errors import BundleError
-from pipeline.models.reconstruct import Reconstructor
+from pipeline.models.reconstruct import VIEWS, Reconstructor
 
 # What an autoencoder is computed with. No Loop, If or Scan: a graph without them ends.
 _OPERATORS = {
-    *("Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Exp", "Max", "Min", "Where", "Erf", "Pow"),
+    *("Add", "Sub", "Mul", "Div", "Neg", "Sqrt", "Exp", "Max", "Min", "Where", "Erf", "Pow", "Not"),
     *("Tanh", "Sigmoid", "Relu", "Elu", "Softplus", "Softmax", "LayerNormalization"),
     *("MatMul", "Gemm", "LSTM", "GRU", "Conv", "ReduceMean", "ReduceSum", "ReduceProd"),
     *(
@@ -30,16 +30,21 @@ _OPERATORS = {
         "Slice",
         "Gather",
         "Flatten",
+        "Pad",
     ),
     *("Expand", "Tile", "ConstantOfShape", "Constant", "Cast", "Identity"),
 }
+_INPUTS = ("mask", "values")
 _DOMAINS = {"", "ai.onnx"}
 _IMPORTS = _DOMAINS | {"ai.onnx.ml"}  # the exporter always names the last, and never uses it
 _ENDS = {onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS, onnx.AttributeProto.SPARSE_TENSOR}
 
 
-def inspect(data: bytes, length: int, features: int) -> None:
+def inspect(data: bytes, length: int, features: int) -> tuple[str, ...]:
     """Refuse a graph that is anything but an autoencoder for windows [n, length, features].
+
+    Returns:
+        The views it gives, in order.
 
     Raises:
         BundleError: Saying what is wrong.
@@ -53,7 +58,7 @@ def inspect(data: bytes, length: int, features: int) -> None:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise BundleError(f"it is not a valid ONNX graph ({str(error).splitlines()[0]})") from error
-    Reconstructor(data, threads=1)
+    return Reconstructor(data, threads=1).views
 
 
 def _parse(data: bytes) -> onnx.ModelProto:
@@ -81,14 +86,15 @@ def _check_operators(model: onnx.ModelProto) -> None:
 
 def _check_ports(graph: onnx.GraphProto, shape: list[int]) -> None:
     weights = {t.name for t in graph.initializer}
-    for role, ports, names in (
-        ("inputs", [i for i in graph.input if i.name not in weights], ["mask", "values"]),
-        ("outputs", graph.output, ["reconstruction"]),
+    for role, ports, required, known in (
+        ("inputs", [i for i in graph.input if i.name not in weights], _INPUTS, _INPUTS),
+        ("outputs", graph.output, VIEWS[:1], VIEWS),
     ):
         found = {p.name: _shape(p) for p in ports}
-        if sorted(found) != names or any(s != shape for s in found.values()):
+        right = set(required) <= found.keys() <= set(known) and len(found) == len(ports)
+        if not right or any(s != shape for s in found.values()):
             raise BundleError(
-                f"its {role} are {found}, expected {', '.join(names)} of [n, {shape[0]}, {shape[1]}]"
+                f"its {role} are {found}, expected {', '.join(known)} of [n, {shape[0]}, {shape[1]}]"
             )
 
 

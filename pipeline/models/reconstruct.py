@@ -1,6 +1,7 @@
 """Reconstruct windows with ONNX Runtime: no TensorFlow, a second to start, the same numbers always.
 
-In: an ONNX graph, windows and masks. Out: reconstructions.
+In: an ONNX graph, windows and masks. Out: the views the model takes of them: the reconstruction, and with
+some architectures a prediction.
 """
 
 from __future__ import annotations
@@ -15,6 +16,14 @@ from numpy.typing import NDArray
 from pipeline.errors import BundleError, DataError
 from pipeline.models.windows import Batch, clean
 
+Views = dict[str, NDArray[np.float32]]
+
+VIEWS = (
+    "reconstruction",
+    "prediction",
+    "linear_reconstruction",
+    "linear_prediction",
+)  # what a model may give, in the order it is given in
 BATCH = 64  # the fastest size for these graphs on a CPU, within a tenth, and small in memory
 _ORT_ERRORS = tuple(
     error
@@ -38,7 +47,7 @@ class Reconstructor:
 
     Example:
         >>> reconstructor = Reconstructor(Path("model.onnx"))  # doctest: +SKIP
-        >>> reconstructor(values, mask).shape == values.shape  # doctest: +SKIP
+        >>> reconstructor(values, mask)["reconstruction"].shape == values.shape  # doctest: +SKIP
         True
     """
 
@@ -48,36 +57,43 @@ class Reconstructor:
         if len(shape) != 3:
             raise BundleError("the ONNX graph has no input `values` [n, L, F]: train the stream again")
         self.length, self.features = int(shape[1]), int(shape[2])
+        self.views = _views(self._session)
         self._try()
 
-    def __call__(self, values: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Reconstruct windows.
+    def __call__(self, values: NDArray[np.float32], mask: NDArray[np.float32]) -> Views:
+        """Reconstruct windows, and predict them where the model does that too.
 
         Args:
             values: [n, L, F] scaled features; what stands under mask 0, or is not finite, plays no part.
             mask: [n, L, F], 1 where observed.
 
         Returns:
-            float32 [n, L, F].
+            float32 [n, L, F] for each of `views`. "reconstruction": each row from the whole window.
+            "prediction": each row from the rows before it in the window; the first from nothing.
 
         Raises:
             DataError: If the windows don't have the model's shape.
         """
         self._check(values, mask)
-        out = np.empty(values.shape, np.float32)
+        out = {view: np.empty(values.shape, np.float32) for view in self.views}
         for start, batch in _batches(values, mask):
-            rows = self._session.run(None, dict(zip(("values", "mask"), batch, strict=True)))[0]
-            out[start : start + BATCH] = rows[: len(out) - start]
+            for view, rows in self._run(*batch).items():
+                out[view][start : start + BATCH] = rows[: len(values) - start]
         return out
+
+    def _run(self, values: NDArray[np.float32], mask: NDArray[np.float32]) -> Views:
+        made = self._session.run(self.views, {"values": values, "mask": mask})
+        return dict(zip(self.views, made, strict=True))
 
     def _try(self) -> None:
         nothing = np.zeros((BATCH, self.length, self.features), np.float32)
         try:
-            found = self._session.run(None, {"values": nothing, "mask": nothing})[0]
+            made = self._run(nothing, nothing)
         except _ORT_ERRORS as error:
             raise BundleError(f"ONNX Runtime cannot run the graph: {error}") from error
-        if found.shape != nothing.shape or not np.isfinite(found).all():
-            raise BundleError(f"the graph does not reconstruct: from nothing it made {found.shape}")
+        for view, found in made.items():
+            if found.shape != nothing.shape or not np.isfinite(found).all():
+                raise BundleError(f"the graph gives no {view}: from nothing it made {found.shape}")
 
     def _check(self, values: NDArray[np.float32], mask: NDArray[np.float32]) -> None:
         if values.shape != mask.shape or values.shape[1:] != (self.length, self.features):
@@ -85,6 +101,13 @@ class Reconstructor:
                 f"windows {values.shape} with mask {mask.shape} do not fit a model of "
                 f"[n, {self.length}, {self.features}]"
             )
+
+
+def _views(session: onnxruntime.InferenceSession) -> tuple[str, ...]:
+    found = {o.name for o in session.get_outputs()}
+    if VIEWS[0] not in found or found - set(VIEWS):
+        raise BundleError(f"the ONNX graph gives {sorted(found)}, known are {', '.join(VIEWS)}")
+    return tuple(view for view in VIEWS if view in found)
 
 
 def _batches(values: NDArray[np.float32], mask: NDArray[np.float32]) -> Iterator[tuple[int, Batch]]:

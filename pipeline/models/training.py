@@ -9,7 +9,7 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,13 @@ from pipeline.config.models import Model as ModelConfig
 from pipeline.errors import DataError, NotEnoughData
 from pipeline.models import export
 from pipeline.models.architectures import build
+from pipeline.models.architectures.linear import fit_linear
 from pipeline.models.progress import Epoch, Trained
+from pipeline.models.reconstruct import VIEWS
 from pipeline.models.windows import WindowSource, clean, hide_latest
 
 HIDDEN = 0.05  # share of observed cells hidden from the input while training
+LEARNED = VIEWS[:2]  # by gradient descent; the linear views are fitted
 STEPS = 32  # an epoch has at least so many steps, where there are windows enough
 _CHECKED = 256  # windows on which ONNX is held against Keras
 
@@ -40,11 +43,12 @@ def train(
 ) -> Trained:
     """Train an autoencoder and write it to `out/model.keras` and `out/model.onnx`.
 
-    The loss is the mean squared error over observed cells. While training, 5 % of the observed cells are
-    hidden from the input but still asked for in the output: the model learns to lean on the other cells
-    (a denoising autoencoder, Vincent et al. 2008), and a gap met when scoring is nothing new to it. Stops
-    early when the validation loss has not improved for `config.patience` epochs, keeps the best weights,
-    and halves the learning rate half as patiently. The same seed gives the same weights on one machine.
+    The loss is the mean squared error over observed cells, averaged over the views the model gives. While
+    training, 5 % of the observed cells are hidden from the input but still asked for in the output: the
+    model learns to lean on the other cells (a denoising autoencoder, Vincent et al. 2008), and a gap met when
+    scoring is nothing new to it. Stops early when the validation loss has not improved for `config.patience`
+    epochs, keeps the best weights, and halves the learning rate half as patiently. The same seed gives the
+    same weights on one machine.
 
     Args:
         config: The stream's `model` section.
@@ -66,6 +70,8 @@ def train(
     keras.utils.clear_session()  # one process may train a model for each of many entities
     keras.utils.set_random_seed(config.seed)
     model = build(config, *train.gather(np.zeros(1, np.int64))[0].shape[1:])
+    if config.linear:
+        fit_linear(model, train, config.seed)
     history = _fit(model, config, train, validation, on_epoch)
     checked = clean(*validation.gather(np.arange(min(_CHECKED, len(validation)))))
     gap = _write(model, out, checked)
@@ -89,8 +95,10 @@ def _fit(
     on_epoch: Callable[[Epoch], None] | None,
 ) -> dict[str, list[float]]:
     # Compiled apart, so that the saved model carries no loss of ours that loading would have to know.
-    trainer = keras.Model(model.input, model.output)
-    trainer.compile(optimizer=keras.optimizers.Adam(config.learning_rate, clipnorm=1.0), loss=masked_mse)
+    views = [view for view in LEARNED if view in model.output]
+    trainer = keras.Model(model.input, ops.concatenate([model.output[view] for view in views], axis=-1))
+    optimizer = keras.optimizers.Adam(config.learning_rate, clipnorm=1.0)
+    trainer.compile(optimizer=optimizer, loss=loss_over(views))
     size = min(config.batch_size, max(8, len(train) // STEPS))
     watch = _Watch(on_epoch or (lambda _: None))
     trainer.fit(
@@ -115,6 +123,24 @@ def _write(model: keras.Model, out: Path, checked: tuple[NDArray[np.float32], ND
     gap = export.difference(model, graph, checked)
     (out / "model.onnx").write_bytes(graph)
     return gap
+
+
+def loss_over(views: Sequence[str]) -> Callable[[Any, Any], Any]:
+    """Return the loss of a model that gives `views`: the mean of each view's own `masked_mse`.
+
+    Row 0 of a prediction is made from nothing and does not count.
+
+    Returns:
+        A function of the target [n, L, 2F], values and then their mask, and of the views [n, L, VF], one
+        after the other on the last axis.
+    """
+
+    def loss(target: Any, made: Any) -> Any:
+        parts = zip(views, ops.split(made, len(views), axis=-1), strict=True)
+        firsts = ((int(view == "prediction"), part) for view, part in parts)
+        return sum(masked_mse(target[:, first:], part[:, first:]) for first, part in firsts) / len(views)
+
+    return loss
 
 
 def masked_mse(target: Any, reconstruction: Any) -> Any:

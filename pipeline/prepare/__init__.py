@@ -3,6 +3,7 @@
 In: Arrow tables of one stream. Out: `Series`, `Windows`, a split by time.
 """
 
+from pipeline.prepare.evidence import names_of as evidence_names
 from pipeline.prepare.preparer import Preparer, load_preparer, new_preparer
 from pipeline.prepare.series import Features, Series
 from pipeline.prepare.splitting import Split, cut_time, shard, split
@@ -15,6 +16,7 @@ __all__ = [
     "Split",
     "Windows",
     "cut_time",
+    "evidence_names",
     "load_preparer",
     "new_preparer",
     "shard",

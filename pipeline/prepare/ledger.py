@@ -35,6 +35,8 @@ class Ledger:
     amount: Floats
     """In its own unit; NaN where missing or infinite."""
     categories: tuple[Category, ...]
+    label: Floats
+    """Above 0 is fraud; NaN where unknown, or where the stream has no labels."""
 
     def __len__(self) -> int:
         return len(self.time)
@@ -49,7 +51,7 @@ def empty(fields: int) -> Ledger:
     """Return a ledger without rows."""
     none = np.zeros(0, dtype=np.int64)
     ids, amount = np.zeros(0, dtype=object), np.zeros(0)
-    return Ledger([], none, none, ids, amount, tuple(Category(none, []) for _ in range(fields)))
+    return Ledger([], none, none, ids, amount, tuple(Category(none, []) for _ in range(fields)), np.zeros(0))
 
 
 def read(table: pa.Table, fields: tuple[str, ...], start: int | None, until: int | None) -> Ledger:
@@ -64,6 +66,7 @@ def read(table: pa.Table, fields: tuple[str, ...], start: int | None, until: int
         columns.texts(table, "id"),
         columns.floats(table, "amount"),
         tuple(categories),
+        columns.floats(table, "label"),
     )
     if any(i is None for i in book.ids):
         raise DataError("id is missing in some rows")
@@ -109,4 +112,5 @@ def _take(book: Ledger, order: Ints) -> Ledger:
         book.ids[order],
         book.amount[order],
         tuple(Category(c.codes[order], c.texts) for c in book.categories),
+        book.label[order],
     )

@@ -25,6 +25,10 @@ class Preparer(Protocol):
         """Names of the features, and the channel each belongs to."""
 
     @property
+    def slack_(self) -> Floats:
+        """Error per channel [C], in scaled units, that says nothing: the step of a command."""
+
+    @property
     def context(self) -> timedelta:
         """Earlier data that the first new row needs to be the same as if everything had been given."""
 
@@ -40,8 +44,8 @@ class Preparer(Protocol):
     def window_reach(self) -> timedelta | None:
         """How far back a window may look, apart from its length."""
 
-    def fit(self, table: pa.Table, *, until: int | None = None) -> Self:
-        """Learn from the rows before `until` (microseconds UTC) alone; return self."""
+    def fit(self, table: pa.Table, *, until: int | None = None, since: int | None = None) -> Self:
+        """Learn from the rows in [since, until) (microseconds UTC) alone; return self."""
 
     def transform(
         self, table: pa.Table, *, start: int | None = None, until: int | None = None

@@ -16,8 +16,11 @@ from pipeline.config.models import SensorStream
 from pipeline.errors import BundleError, NotEnoughData
 from pipeline.prepare import grid, scaling
 from pipeline.prepare.scaling import Scaling
-from pipeline.prepare.series import Features, Floats, Series, Singles, squash
+from pipeline.prepare.series import Bools, Features, Floats, Series, Singles, squash
 
+STEPS_FORGIVEN = 3.0
+"""A model is forgiven so many steps of a command: it foresees none, and may overshoot. What goes further is
+no step of the command."""
 OWN_SCALE_FROM = 200
 """Values of a channel in training from which an entity is scaled by its own history."""
 _MICROSECOND = timedelta(microseconds=1)
@@ -28,6 +31,8 @@ class SensorPreparer:
 
     pooled_: Scaling
     own_: dict[str, Scaling]
+    step_: Floats
+    """Step of each command-like channel in its own unit [C]; 0 where the channel is measured."""
 
     def __init__(self, stream: SensorStream) -> None:
         self.stream = stream
@@ -63,16 +68,17 @@ class SensorPreparer:
         names = self.stream.channels
         return Features(names, np.arange(len(names), dtype=np.int32))
 
-    def fit(self, table: pa.Table, *, until: int | None = None) -> Self:
-        """Learn the scaling from complete cells before `until` (microseconds UTC).
+    def fit(self, table: pa.Table, *, until: int | None = None, since: int | None = None) -> Self:
+        """Learn the scaling from complete cells in [since, until) (microseconds UTC).
 
         Raises:
             NotEnoughData: nothing was measured in them.
         """
-        cells = self._observe(table, None, until)
+        cells = self._observe(table, since, until)
         if not len(cells.cell):
             raise NotEnoughData(f"{self.stream.name}: no reading to learn the scaling from")
         self.pooled_ = scaling.fit_pooled(cells.values)
+        self.step_ = np.where(self._commands(cells.values), _span(cells.values), 0.0)
         edges = np.searchsorted(cells.entity, np.arange(len(cells.entities) + 1))
         self.own_ = {
             name: scaling.fit_own(cells.values[begin:end], self.pooled_, OWN_SCALE_FROM)
@@ -101,10 +107,16 @@ class SensorPreparer:
         """Return reconstructed features [T, F] in the channels' own units [T, C]."""
         return self._scaling(series.entity).invert(np.asarray(recon, dtype=np.float64))
 
+    @property
+    def slack_(self) -> Floats:
+        """Error per channel [C], in scaled units, that says nothing: somewhat more than a command's step."""
+        smallest = np.min([learned.scale for learned in (self.pooled_, *self.own_.values())], axis=0)
+        return np.asarray(STEPS_FORGIVEN * self.step_ / smallest, dtype=np.float64)
+
     def to_dict(self) -> dict[str, Any]:
         """Return what was learned and on which grid, as JSON can hold it."""
         own = {name: learned.to_dict() for name, learned in self.own_.items()}
-        return {**self._about(), "pooled": self.pooled_.to_dict(), "own": own}
+        return {**self._about(), "pooled": self.pooled_.to_dict(), "own": own, "step": self.step_.tolist()}
 
     @classmethod
     def from_dict(cls, stream: SensorStream, saved: Mapping[str, Any]) -> Self:
@@ -119,6 +131,7 @@ class SensorPreparer:
         if not isinstance(own, Mapping):
             raise BundleError("the scaling of single entities in the bundle is damaged")
         preparer.own_ = {str(name): Scaling.from_dict(learned, width) for name, learned in own.items()}
+        preparer.step_ = _steps(saved.get("step"), width)
         return preparer
 
     def _about(self) -> dict[str, Any]:
@@ -131,6 +144,13 @@ class SensorPreparer:
             "hold": on.hold,
         }
 
+    def _commands(self, values: Floats) -> Bools:
+        known = ~np.isnan(values)
+        high, low = np.where(known, values, -np.inf).max(axis=0), np.where(known, values, np.inf).min(axis=0)
+        two = (~known | (values == high) | (values == low)).all(axis=0)
+        role = np.array([c.role for c in self.stream.fields.channels])
+        return np.asarray((role == "command") | ((role == "auto") & two))
+
     def _observe(self, table: pa.Table, start: int | None, until: int | None) -> grid.Cells:
         how = self.stream.grid.aggregate
         return grid.observe(table, self.stream.channels, self.step_us, how, start=start, until=until)
@@ -142,3 +162,21 @@ class SensorPreparer:
         values = squash(self._scaling(segment.entity).apply(segment.values))
         mask = ~np.isnan(segment.values)
         return Series(segment.entity, segment.cell * self.step_us, values, mask, segment.values)
+
+
+def _span(values: Floats) -> Floats:
+    """Return how far apart the largest and smallest value of each column [N, C] are; 0 for an empty one."""
+    known = ~np.isnan(values)
+    high = np.where(known, values, -np.inf).max(axis=0)
+    low = np.where(known, values, np.inf).min(axis=0)
+    return np.where(known.any(axis=0), high - low, 0.0)
+
+
+def _steps(saved: Any, width: int) -> Floats:
+    try:
+        steps = np.asarray(saved, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise BundleError("the steps of commands in the bundle are damaged") from error
+    if steps.shape != (width,) or not np.isfinite(steps).all() or (steps < 0).any():
+        raise BundleError(f"the steps of commands in the bundle are not for {width} columns")
+    return steps

@@ -49,6 +49,10 @@ class Series:
     """Transaction ids [T]."""
     own: Floats | None = None
     """Transactions [T, 4]: mean and spread of the entity's own log amounts and log gaps so far."""
+    evidence: Floats | None = None
+    """Transactions [T, K]: what tells of each beside the model's error (see `evidence.names`)."""
+    label: Floats | None = None
+    """Transactions [T], where the stream has labels: above 0 is fraud, NaN is unknown. Of training alone."""
 
     def __len__(self) -> int:
         return len(self.time)
@@ -58,8 +62,18 @@ class Series:
         cut = slice(first, stop)
         ids = None if self.ids is None else self.ids[cut]
         own = None if self.own is None else self.own[cut]
+        evidence = None if self.evidence is None else self.evidence[cut]
+        label = None if self.label is None else self.label[cut]
         return Series(
-            self.entity, self.time[cut], self.values[cut], self.mask[cut], self.actual[cut], ids, own
+            self.entity,
+            self.time[cut],
+            self.values[cut],
+            self.mask[cut],
+            self.actual[cut],
+            ids,
+            own,
+            evidence,
+            label,
         )
 
 

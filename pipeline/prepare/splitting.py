@@ -28,9 +28,13 @@ class Split:
     since: int
 
 
-def cut_time(table: pa.Table, holdout: float) -> int:
-    """Return the moment (microseconds UTC) after which the latest `holdout` share of rows lies."""
+def cut_time(table: pa.Table, holdout: float, since: int | None = None) -> int:
+    """Return the moment (microseconds UTC) after which the latest `holdout` share of rows lies.
+
+    Rows before `since` (microseconds UTC) are no part of it.
+    """
     time = columns.micros(table)
+    time = time if since is None else time[time >= since]
     if not len(time):
         raise NotEnoughData("no observations to split into training and calibration")
     rank = min(int((1 - holdout) * len(time)), len(time) - 1)

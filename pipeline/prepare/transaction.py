@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipeline.config.models import TransactionStream
 from pipeline.errors import BundleError, NotEnoughData
-from pipeline.prepare import facets, history, ledger, scaling, vocabulary
+from pipeline.prepare import counterparty, evidence, facets, history, ledger, scaling, usual, vocabulary
 from pipeline.prepare.facets import Facet
 from pipeline.prepare.ledger import Ledger
 from pipeline.prepare.scaling import Scaling
@@ -36,6 +36,7 @@ class TransactionPreparer:
     words_: tuple[Vocabulary, ...]
     features_: Features
     embargo_us_: int
+    norms_: usual.Norms
 
     def __init__(self, stream: TransactionStream) -> None:
         self.stream = stream
@@ -46,6 +47,11 @@ class TransactionPreparer:
         return None
 
     @property
+    def slack_(self) -> Floats:
+        """None: no channel of a transaction is a command."""
+        return np.zeros(len(self.stream.channels))
+
+    @property
     def window_reach(self) -> timedelta | None:
         """How far back a window may look: rows older than this at its end are masked."""
         return self.stream.window.context
@@ -53,28 +59,41 @@ class TransactionPreparer:
     @property
     def context(self) -> timedelta:
         """Earlier data the first new row needs: a window's reach, and its oldest row's own history."""
-        return 2 * self.stream.window.context
+        twice, delay = 2 * self.stream.window.context, self._delay_us
+        if delay is None:
+            return twice
+        return max(twice, (delay + max(counterparty.WINDOWS_US)) * _MICROSECOND)
+
+    @property
+    def evidence_(self) -> tuple[str, ...]:
+        """Names of the columns of a series' evidence."""
+        return evidence.names(self.stream.fields.categories, self._delay_us is not None)
 
     @property
     def embargo(self) -> timedelta:
         """Time left out between training and held-out data."""
         return self.embargo_us_ * _MICROSECOND
 
-    def fit(self, table: pa.Table, *, until: int | None = None) -> Self:
-        """Learn scaling and vocabularies from transactions before `until` (microseconds UTC).
+    def fit(self, table: pa.Table, *, until: int | None = None, since: int | None = None) -> Self:
+        """Learn scaling and vocabularies from transactions in [since, until) (microseconds UTC).
+
+        Earlier ones are the context of those that are learned from.
 
         Raises:
             NotEnoughData: there is none.
         """
         book = self._read(table, None, until)
-        if not len(book):
+        chosen = np.ones(len(book), np.bool_) if since is None else book.time >= since
+        if not chosen.any():
             raise NotEnoughData(f"{self.stream.name}: no transaction to learn from")
         past = history.look_back(book, self._context_us)
-        self.population_ = scaling.fit_pooled(facets.quantities(book, past))
-        self.words_ = tuple(vocabulary.learn(c.codes, c.texts) for c in book.categories)
+        self.population_ = scaling.fit_pooled(facets.quantities(book, past)[chosen])
+        self.words_ = tuple(vocabulary.learn(c.codes[chosen], c.texts) for c in book.categories)
         self.features_ = self._layout()
-        self.scaling_ = _fit_scaling(self._facets(book, past, facets.own(past, self.population_)))
-        self.embargo_us_ = self._usual_span(book)
+        columns = self._facets(book, past, facets.own(past, self.population_))
+        self.scaling_ = _fit_scaling(columns, chosen)
+        self.embargo_us_ = self._usual_span(book, chosen)
+        self.norms_ = usual.learn_norms(book, chosen, self.stream.window.length)
         return self
 
     def transform(
@@ -89,10 +108,12 @@ class TransactionPreparer:
         """
         book = self._read(table, start, until)
         past = history.look_back(book, self._context_us)
-        usual = facets.own(past, self.population_)
-        values, mask = self._scaled(self._facets(book, past, usual), len(book))
+        own = facets.own(past, self.population_)
+        values, mask = self._scaled(self._facets(book, past, own), len(book))
         actual = facets.actual(book, past, len(self.stream.channels))
-        whole = Series("", book.time, values, mask, actual, book.ids, usual)
+        told = evidence.evidence(book, self.norms_, self._context_us, self._delay_us)
+        label = None if self._delay_us is None else book.label
+        whole = Series("", book.time, values, mask, actual, book.ids, own, told, label)
         return _by_entity(whole, book)
 
     def expected(self, series: Series, recon: Floats | Singles) -> Floats:
@@ -118,6 +139,7 @@ class TransactionPreparer:
             "vocabularies": [words.to_dict() for words in self.words_],
             "features": list(self.features_.names),
             "embargo_us": self.embargo_us_,
+            "norms": self.norms_.to_dict(),
         }
 
     @classmethod
@@ -135,6 +157,7 @@ class TransactionPreparer:
         if saved.get("features") != list(preparer.features_.names):
             raise BundleError("the bundle's features are not those of this release: train again")
         preparer.scaling_ = Scaling.from_dict(saved.get("scaling", {}), len(preparer.features_))
+        preparer.norms_ = usual.Norms.from_dict(saved.get("norms"))
         embargo = saved.get("embargo_us")
         preparer.embargo_us_ = embargo if isinstance(embargo, int) else 0  # of use in training alone
         return preparer
@@ -143,15 +166,24 @@ class TransactionPreparer:
     def _context_us(self) -> int:
         return self.stream.window.context // _MICROSECOND
 
+    @property
+    def _delay_us(self) -> int | None:
+        fields = self.stream.fields
+        return None if fields.label is None else fields.label_delay // _MICROSECOND
+
     def _about(self) -> dict[str, Any]:
-        channels = list(self.stream.channels)
-        return {"kind": "transaction", "channels": channels, "context_us": self._context_us}
+        about = {
+            "kind": "transaction",
+            "channels": list(self.stream.channels),
+            "context_us": self._context_us,
+        }
+        return about if self._delay_us is None else {**about, "label_delay_us": self._delay_us}
 
     def _read(self, table: pa.Table, start: int | None, until: int | None) -> Ledger:
         return ledger.read(table, self.stream.fields.categories, start, until)
 
-    def _facets(self, book: Ledger, past: history.History, usual: Floats) -> list[Facet]:
-        return list(facets.facets(book, past, usual, self.stream.fields.categories, self.words_))
+    def _facets(self, book: Ledger, past: history.History, own: Floats) -> list[Facet]:
+        return list(facets.facets(book, past, own, self.stream.fields.categories, self.words_))
 
     def _layout(self) -> Features:
         """Return the features that the vocabularies give, as an empty ledger would have them."""
@@ -170,18 +202,18 @@ class TransactionPreparer:
             mask[:, f] = column.known
         return values, mask
 
-    def _usual_span(self, book: Ledger) -> int:
-        same = book.entity[1:] == book.entity[:-1]
+    def _usual_span(self, book: Ledger, chosen: Bools) -> int:
+        same = (book.entity[1:] == book.entity[:-1]) & chosen[1:]
         gap = np.median(np.diff(book.time)[same]) if same.any() else 0
-        history_us = int(book.time.max() - book.time.min())
+        history_us = int(book.time[chosen].max() - book.time[chosen].min())
         return int(min(self.stream.window.length * float(gap), EMBARGO_SHARE * history_us))
 
 
-def _fit_scaling(columns: list[Facet]) -> Scaling:
+def _fit_scaling(columns: list[Facet], chosen: Bools) -> Scaling:
     center, scale = np.zeros(len(columns)), np.ones(len(columns))
     for f, column in enumerate(columns):
         if column.least is not None:
-            known = np.where(column.known, column.values, np.nan)
+            known = np.where(column.known, column.values, np.nan)[chosen]
             learned = scaling.fit_pooled(known[:, None])
             center[f], scale[f] = learned.center[0], max(learned.scale[0], column.least)
     return Scaling(center, scale)

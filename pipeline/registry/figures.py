@@ -76,7 +76,8 @@ class Rebuilt:
 
 
 @contextmanager
-def _drawing(width: float, height: float, **grid: Any) -> Iterator[tuple[Figure, Any]]:
+def drawing(width: float, height: float, **grid: Any) -> Iterator[tuple[Figure, Any]]:
+    """Give a figure of so many inches and its axes, in our style for the length of the block."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -106,7 +107,7 @@ def losses(train: Sequence[float], validation: Sequence[float] = ()) -> Figure:
     """
     from matplotlib.ticker import MaxNLocator
 
-    with _drawing(6.4, 3.4) as (figure, axes):
+    with drawing(6.4, 3.4) as (figure, axes):
         for values, color, label in ((train, BLUE, "training"), (validation, ORANGE, "validation")):
             if len(values):
                 axes.plot(np.arange(1, len(values) + 1), values, color=color, label=label, marker="o", ms=3)
@@ -151,7 +152,7 @@ def error_distribution(train: Array, held_out: Array, threshold: float) -> Figur
     sides = [np.asarray(a, float).ravel() for a in (train, held_out)]
     kept = [a[np.isfinite(a) & (a > 0)] for a in sides]
     bins = _bins(np.concatenate([*kept, [threshold]]))
-    with _drawing(6.4, 3.4) as (figure, axes):
+    with drawing(6.4, 3.4) as (figure, axes):
         for values, color, label in zip(kept, (BLUE, ORANGE), ("training", "held out"), strict=True):
             if values.size:
                 weights = np.full(values.size, 1 / values.size)
@@ -182,7 +183,7 @@ def reconstructions(windows: Sequence[Rebuilt], channels: Sequence[str], units: 
     """
     rows = _hardest(windows, most=3)
     size = {"nrows": len(rows), "ncols": len(windows), "squeeze": False, "sharey": "row"}
-    with _drawing(3.4 * len(windows), 1.5 + 1.35 * len(rows), **size) as (figure, grid):
+    with drawing(3.4 * len(windows), 1.5 + 1.35 * len(rows), **size) as (figure, grid):
         for r, channel in enumerate(rows):
             for c, window in enumerate(windows):
                 _rebuilt(grid[r][c], window, channel, last=r == len(rows) - 1)
@@ -227,7 +228,7 @@ def channel_errors(channels: Sequence[str], errors: Array) -> Figure:
     values = np.nan_to_num(np.asarray(errors, float))
     order = np.argsort(-values, kind="stable")[:_BARS]
     left = len(values) - len(order)
-    with _drawing(6.4, 0.9 + 0.28 * len(order)) as (figure, axes):
+    with drawing(6.4, 0.9 + 0.28 * len(order)) as (figure, axes):
         bars = axes.barh([channels[i] for i in order], values[order], color=BLUE, height=0.7)
         axes.bar_label(bars, fmt="%.3g", padding=3, fontsize=8, color=INK)
         axes.invert_yaxis()
@@ -251,7 +252,7 @@ def score_timeline(
     """
     when, values = _times(time), np.asarray(score, float)
     above = values > threshold
-    with _drawing(9.6, 2.8) as (figure, axes):
+    with drawing(9.6, 2.8) as (figure, axes):
         for start, end in spans:
             axes.axvspan(*_times([start, end]), color=RED, alpha=0.12, lw=0)
         axes.plot(when, values, color=BLUE, lw=1, label="score")

@@ -11,18 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import OffbeatError
 from pipeline.registry.runs import Run, clean, clean_key
-from pipeline.registry.tracking import translated
+from pipeline.registry.tracking import translated, unless_missing
 from pipeline.registry.versions import model_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+PARENT = "mlflow.parentRunId"  # MLflow's own tag of a nested run
 SAMPLING = 1.0  # seconds between two readings of the system's metrics
 
 
 @contextmanager
 def running(
-    client: MlflowClient, stream: str, kind: str, tags: Mapping[str, Any], artifacts: str | None
+    client: MlflowClient,
+    stream: str,
+    kind: str,
+    tags: Mapping[str, Any],
+    artifacts: str | None,
+    again: str | None = None,
 ) -> Iterator[Run]:
     """Open a run for the length of the block; see `Registry.run`.
 
@@ -32,9 +38,11 @@ def running(
         kind: What the run is.
         tags: More tags.
         artifacts: Where a new experiment keeps its files; None: where the server says.
+        again: Id of a run to go on with.
     """
     with translated("start a run"):
-        run = _start(client, stream, kind, tags, artifacts)
+        run = _go_on(client, stream, again) if again else None
+        run = run or _start(client, stream, kind, tags, artifacts)
     try:
         with _watched(client, run):
             yield run
@@ -54,6 +62,14 @@ def _start(
     _ensure_model(client, stream)
     run = client.create_run(experiment, tags=marks)
     return Run(client, stream, experiment, run.info.run_id)
+
+
+def _go_on(client: MlflowClient, stream: str, run_id: str) -> Run | None:
+    found = unless_missing(lambda: client.get_run(run_id))
+    if found is None or found.info.lifecycle_stage == "deleted":
+        return None
+    client.update_run(run_id, status="RUNNING")
+    return Run(client, stream, found.info.experiment_id, run_id)
 
 
 def _fail(client: MlflowClient, run: Run, error: BaseException) -> None:

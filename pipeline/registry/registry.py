@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import BundleError, Conflict, NoChampion
 from pipeline.registry import bundles, versions
-from pipeline.registry.lifecycle import running
+from pipeline.registry.lifecycle import PARENT, running
 from pipeline.registry.runs import Run, clean
 from pipeline.registry.tracking import SQLITE, connect, database, held, translated, unless_missing
 from pipeline.registry.versions import CHAMPION, PREVIOUS, Version, model_name
@@ -52,7 +52,15 @@ class Registry:
     # -- runs
 
     @contextmanager
-    def run(self, stream: str, kind: str = "train", tags: Mapping[str, Any] | None = None) -> Iterator[Run]:
+    def run(
+        self,
+        stream: str,
+        kind: str = "train",
+        tags: Mapping[str, Any] | None = None,
+        *,
+        inside: str | None = None,
+        again: str | None = None,
+    ) -> Iterator[Run]:
         """Open a run in the stream's experiment for the length of the block.
 
         A block that raises ends the run as FAILED (KILLED for an interrupt), with the reason in its tag
@@ -60,16 +68,27 @@ class Registry:
 
         Args:
             stream: Name of the stream.
-            kind: What the run is: `train`.
+            kind: What the run is: `train`, `tune`, `trial`.
             tags: More tags for it.
+            inside: Id of the run that it is nested in.
+            again: Id of a run that ended or died and now goes on; a new one if MLflow has it no more.
 
         Raises:
             Unavailable: MLflow does not answer.
         """
         local = self.tracking.startswith(SQLITE)
         artifacts = (self.artifacts / stream).absolute().as_uri() if local else None
-        with running(self._client, stream, kind, tags or {}, artifacts) as run:
+        nested = {PARENT: inside} if inside else {}
+        with running(self._client, stream, kind, {**(tags or {}), **nested}, artifacts, again) as run:
             yield run
+
+    def bury(self, run_id: str) -> None:
+        """End a run whose process died as KILLED, if it still says that it is running."""
+        with translated("end the run"):
+            found = unless_missing(lambda: self._client.get_run(run_id))
+            if found and found.info.status == "RUNNING":
+                self._client.set_tag(run_id, "offbeat.failure", "its process died")
+                self._client.set_terminated(run_id, "KILLED")
 
     # -- versions
 

@@ -65,7 +65,7 @@ def write_replay(out: Path, name: str, replay: Replay) -> Labels:
     feed.mkdir(parents=True, exist_ok=True)
     for file, frame in replay.files.items():
         _write_frame(feed / file, frame)
-    config = {**replay.config, "schedules": dict.fromkeys(("ingest", "train", "score"), "never")}
+    config = {**replay.config, "schedules": dict.fromkeys(("ingest", "train", "score", "watch"), "never")}
     config["source"] = {"type": "files", "path": str(feed.resolve()), "settle": "0s"}
     config["retention"] = dict.fromkeys(("observations", "scores"), "36500d")
     config["training"] = {**config.get("training", {}), "until": replay.labels.normal_until.isoformat()}

@@ -46,6 +46,7 @@ def wanted(stream: Stream) -> tuple[Wanted, ...]:
         Wanted("time", fields.time.column, "time"),
         Wanted("amount", fields.amount, "amount"),
         *(Wanted(c, c, "text") for c in fields.categories),
+        *([Wanted("label", fields.label, "number")] if fields.label else []),
     )
 
 

@@ -7,7 +7,7 @@ and the DAGs call nothing else. Arguments and answers are JSON-able; times are a
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline.workspace import Workspace
@@ -52,6 +52,22 @@ class Offbeat(Workspace):
 
         return train(self, stream, on_epoch=on_epoch, promote=promote)
 
+    def tune(
+        self,
+        stream: str,
+        *,
+        trials: int = 20,
+        timeout: timedelta | None = None,
+        seed: int = 7,
+        anew: bool = False,
+        tell: Callable[[dict[str, Any]], None] | None = None,
+    ) -> dict[str, Any]:
+        """Search for settings that find more injected faults; changes nothing but what MLflow shows."""
+        from pipeline.steps.tune import tune
+        from pipeline.tuning import Plan
+
+        return tune(self, stream, Plan(trials, timeout, seed), anew=anew, tell=tell)
+
     def plan(self, stream: str, start: When = None, end: When = None) -> list[dict[str, Any]]:
         """Return the shards that have something to score."""
         from pipeline.steps.score import plan
@@ -90,6 +106,12 @@ class Offbeat(Workspace):
             rows, flags = rows + done["rows"], flags + done["flags"]
         found = self.flag(stream, start=start, end=end, silent=silent)
         return {**found, "rows": rows, "flags": flags}
+
+    def watch(self, stream: str, *, airflow_run: str | None = None) -> dict[str, Any]:
+        """Look for silence, lateness, flat lines and readings outside their limits, since the last look."""
+        from pipeline.steps.watch import watch
+
+        return watch(self, stream, airflow_run=airflow_run)
 
     def deliver(self) -> dict[str, Any]:
         """Send the alerts that are due."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import log
 from pipeline.alerts import picture
 from pipeline.alerts.deliver import deliver as send
+from pipeline.alerts.message import About
 from pipeline.alerts.receivers import open_receivers
 from pipeline.alerts.render import firing_title
 from pipeline.config.secrets import resolve
@@ -38,7 +39,15 @@ def deliver(work: Workspace) -> dict[str, Any]:
     with log.unit("deliver") as line:
         alerts = work.project.alerts
         receivers = open_receivers(alerts, resolve, work.home.alerts)
-        done = send(Outbox(work.database), receivers, alerts.delivery, links=alerts.links, picture=draw)
+        about = {name: About(s.description, s.owner) for name, s in work.project.streams.items()}
+        done = send(
+            Outbox(work.database),
+            receivers,
+            alerts.delivery,
+            links=alerts.links,
+            picture=draw,
+            about=about,
+        )
         line |= asdict(done)
         if done.unknown:
             waiting = ", ".join(f"{count} for {name}" for name, count in sorted(done.unknown.items()))

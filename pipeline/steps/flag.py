@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pipeline import clock, log
 from pipeline.config.models import SensorStream
 from pipeline.detect import events
-from pipeline.events import Context, Event
+from pipeline.events import RECONSTRUCTION, Context, Event
 from pipeline.scoring import micros
 from pipeline.steps.score import FLAGGED, Champion, champion, shard_name
 from pipeline.store import anomalies
@@ -97,7 +97,9 @@ def _since(work: Workspace, stream: Stream, best: Champion) -> datetime:
 
 def _lookback(work: Workspace, stream: Stream, since: datetime, seen: list[dict[str, Any]]) -> datetime:
     """Return from when scores are looked at: new and late ones, and those of anomalies still open."""
-    still = anomalies.list_anomalies(work.database, stream=stream.name, status="open", limit=10_000)
+    still = anomalies.list_anomalies(
+        work.database, stream=stream.name, status="open", kind=RECONSTRUCTION, limit=10_000
+    )
     scored = (datetime.fromisoformat(each["from"]) for each in seen)
     return min([since, *scored, *(a.start for a in still)]) - stream.alert.merge
 
@@ -125,6 +127,7 @@ def _of_entity(stream: Stream, entity: str, table: pa.Table, judged: datetime) -
         entity,
         table["time"].cast(pa.int64()).to_numpy(),
         table["score"].to_numpy(),
+        table["flag"].to_numpy(zero_copy_only=False),
         table["raw"].to_numpy(),
         parts["share"],
         parts["expected"],

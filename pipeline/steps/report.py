@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.registry import figures
 from pipeline.registry.figures import Rebuilt
+from pipeline.scoring import score_series
 
 if TYPE_CHECKING:
     from pipeline.config.models import Stream
@@ -28,14 +29,14 @@ def log(run: Run, stream: Stream, learned: Learned) -> None:
         {"windows": learned.windows, "parameters": learned.trained[""].parameters}
         | {"onnx_difference": learned.trained[""].onnx_difference}
     )
-    scores = [detector.score(rows.errors).score for rows in learned.held_out]
+    scores = [scored.score for scored in score_series(detector, learned.held_out)]
     run.figure(figures.losses(history["loss"], history["val_loss"]), "loss")
     held_out = np.concatenate(scores)
     run.figure(figures.error_distribution(learned.train_errors, held_out, 1.0), "error-distribution")
     units = [stream.units.get(name, "") for name in stream.channels]
     if windows := _examples(stream, learned, scores):
         run.figure(figures.reconstructions(windows, stream.channels, units), "reconstruction")
-    errors = np.nanmean(np.concatenate([rows.errors for rows in learned.held_out]), axis=0)
+    errors = np.nanmean(np.concatenate([rows.errors for rows in learned.held_out], axis=1), axis=(0, 1))
     run.figure(figures.channel_errors(stream.channels, errors), "channel-error")
     longest = int(np.argmax([np.isfinite(score).sum() for score in scores]))
     time = learned.held_out[longest].series.time[-MOST_POINTS:]

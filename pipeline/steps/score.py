@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pipeline.registry import Version
     from pipeline.workspace import Workspace
 
-CELLS = 8_000_000  # rows times channels scored at once: bounds memory, changes no score
+CELLS = 2_500_000  # rows times channels scored at once, in some views: bounds memory, changes no score
 FLAGGED = "flag"
 """Cursor of the flag step: up to when, and up to which batch, scores were turned into anomalies."""
 TRAINED_UNTIL = "offbeat.trained_until"
@@ -137,14 +137,16 @@ def _resume(work: Workspace, stream: Stream, seen: dict[str, Any], best: Champio
     """Return where live scoring goes on, whichever version is champion now.
 
     Late records may still change what lies within `lateness`. A machine that lags further behind the
-    others is scored from its first new record on, but not for what lies before the champion's training.
+    others is scored from the first row on that its first new record touches, but not for what lies before the
+    champion's training.
     """
     if not seen:
         return best.trained_until
     settle = Scorer.of(best.bundle, stream).settle
     usual = datetime.fromisoformat(seen["watermark"]) - stream.lateness - settle
     lagging = work.observations(stream).earliest(after=seen["batch"])
-    return usual if lagging is None or lagging >= usual else max(lagging, min(usual, best.trained_until))
+    touched = usual if lagging is None else lagging - settle
+    return usual if touched >= usual else max(touched, min(usual, best.trained_until))
 
 
 def _unflagged(work: Workspace, name: str, seen: dict[str, Any], begin: datetime) -> datetime:
@@ -171,13 +173,13 @@ def _scored(
     for first, last in store.pieces(begin, min(end or stop, stop), rows):
         until = min(last + scorer.settle, stop)
         records = store.read(first - scorer.context, until)
-        mine = _shard(records, shard, stream.shards)
         table = score_table(
             best.bundle,
-            mine,
+            _shard(records, shard, stream.shards) if final else records,
             stream=stream,
             start=first,
             until=min(until, watermark) if final else None,
+            mine=lambda entity: shard_of(entity, stream.shards) == shard,
             version=best.version.version,
         )
         yield table.filter(pc.less(table["time"], pa.scalar(last, TIME)))

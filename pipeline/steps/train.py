@@ -56,7 +56,7 @@ def train(
     stream = work.stream(name)
     with log.unit("train", stream=name) as line, _alone(work, name) as renew, _folder(work) as folder:
         store = work.observations(stream)
-        start, end = _range(stream, store.state().watermark)
+        start, end = history_range(stream, store.state().watermark)
         version, history = store.version(), store.read(start, end)
         with work.registry.run(name) as run:
             _describe(work, stream, run, history, version, (start, end))
@@ -104,7 +104,7 @@ def _folder(work: Workspace) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _range(stream: Stream, watermark: datetime | None) -> tuple[datetime, datetime]:
+def history_range(stream: Stream, watermark: datetime | None) -> tuple[datetime, datetime]:
     """Return the history to learn from: [start, end)."""
     if watermark is None:
         raise NotEnoughData(f"{stream.name} has no observations yet: run `offbeat ingest {stream.name}`")

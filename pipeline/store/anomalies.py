@@ -6,14 +6,14 @@ without its alert, or an alert without its anomaly, cannot be.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.events import Anomaly, Context, Contribution, Event
+from pipeline.events import RECONSTRUCTION, Anomaly, Context, Contribution, Event
 from pipeline.store import lifecycle
 from pipeline.store.database import anomalies, reading, writing
 from pipeline.store.leases import put_cursor
@@ -46,13 +46,15 @@ def record(
     context: Context,
     silent: bool = False,
     watermark: datetime | Mapping[str, datetime] | None = None,
+    judges: Collection[str] = (RECONSTRUCTION,),
+    ending: Callable[[Anomaly], str] | None = None,
     since: datetime | None = None,
     cursor: tuple[str, Mapping[str, Any]] | None = None,
 ) -> Recorded:
     """Record events, and enqueue the alerts they cause, in one transaction; twice is as good as once.
 
-    An event that overlaps a recorded anomaly of its entity, or comes within `context.merge` of it, is
-    that anomaly. Opening enqueues `firing`; closing enqueues `resolved` if `firing` was.
+    An event that overlaps a recorded anomaly of its entity and kind, or comes within `context.merge` of it,
+    is that anomaly. Opening enqueues `firing`; closing enqueues `resolved` if `firing` was.
 
     Args:
         engine: the database.
@@ -64,6 +66,9 @@ def record(
         silent: a backfill: nothing is enqueued, and what people were told of is left alone.
         watermark: time judged so far, for the stream or by entity; an open anomaly that ended more than
             `context.merge` before it is closed. Without it only an event that is not open closes.
+        judges: kinds of anomaly that the watermark speaks of.
+        ending: says of each open anomaly, of any kind, why it ends now though it was not seen to end; ""
+            where it does not. See `Anomaly.ending`.
         since: start of what this run is the first to judge live; an anomaly that reaches past it and
             was found by a backfill only is told now.
         cursor: name and value of a cursor to set in the same transaction.
@@ -73,7 +78,9 @@ def record(
         _serialise(connection, stream)
         for event in sorted(events, key=lambda e: (e.start, e.entity)):
             run.see(connection, lifecycle.cleaned(event, context))
-        run.close_until(connection, watermark)
+        run.close_until(connection, watermark, judges)
+        if ending:
+            run.end(connection, ending)
         if cursor:
             put_cursor(connection, stream, *cursor)
     return run.recorded()
@@ -92,6 +99,7 @@ def list_anomalies(
     stream: str | None = None,
     entity: str | None = None,
     status: str | None = None,
+    kind: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
     limit: int = 100,
@@ -104,6 +112,8 @@ def list_anomalies(
         query = query.where(anomalies.c.entity_key == digest(lifecycle.storable(entity)))
     if status is not None:
         query = query.where(anomalies.c.status == status)
+    if kind is not None:
+        query = query.where(anomalies.c.kind == kind)
     if since is not None:
         query = query.where(anomalies.c.end >= since)
     if until is not None:
@@ -166,14 +176,22 @@ class _Run:
             self.note("alerts", key)
 
     def close_until(
-        self, connection: sa.Connection, watermark: datetime | Mapping[str, datetime] | None
+        self,
+        connection: sa.Connection,
+        watermark: datetime | Mapping[str, datetime] | None,
+        judges: Collection[str],
     ) -> None:
         if watermark is None:
             return
         for old in _open(connection, self.stream, silent_only=self.silent):
             judged = watermark.get(old.entity) if isinstance(watermark, Mapping) else watermark
-            if judged is not None and judged - old.end > self.context.merge:
+            if old.kind in judges and judged is not None and judged - old.end > self.context.merge:
                 self.apply(connection, old, lifecycle.ended(old, now=self.now))
+
+    def end(self, connection: sa.Connection, ending: Callable[[Anomaly], str]) -> None:
+        for old in _open(connection, self.stream, silent_only=self.silent):
+            if why := ending(old):
+                self.apply(connection, old, lifecycle.ended(old, now=self.now, ending=why))
 
 
 def _serialise(connection: sa.Connection, stream: str) -> None:
@@ -188,6 +206,7 @@ def _matching(connection: sa.Connection, stream: str, event: Event, context: Con
     query = (
         sa.select(anomalies)
         .where(anomalies.c.stream == stream, anomalies.c.entity_key == digest(event.entity))
+        .where(anomalies.c.kind == event.kind)
         .where(anomalies.c.start <= event.end + context.merge, anomalies.c.end >= event.start - context.merge)
         .order_by(anomalies.c.status.desc(), anomalies.c.start.desc())
     )

@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pipeline.errors import ConfigError, DataError, Unavailable
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 30.0
 _SCHEMA_LOCK = 0x0FFBEA7
 _EXPECTED = "sqlite:///file or postgresql://host/name"
@@ -73,6 +73,8 @@ anomalies = sa.Table(
     sa.Column("channels", sa.JSON, nullable=False),
     sa.Column("ids", sa.JSON, nullable=False),
     sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("usual", sa.Float),
+    sa.Column("stream_kind", sa.String(16), nullable=False),
     sa.Column("noun", sa.Text, nullable=False),
     sa.Column("version", sa.Integer),
     sa.Column("run", sa.Text),
@@ -82,6 +84,7 @@ anomalies = sa.Table(
     sa.Column("opened_at", UtcTime, nullable=False),
     sa.Column("updated_at", UtcTime, nullable=False),
     sa.Column("closed_at", UtcTime),
+    sa.Column("ending", sa.String(16), nullable=False),
     sa.CheckConstraint("status IN ('open', 'closed')", name="anomaly_status"),
     sa.Index("anomalies_by_entity", "stream", "entity_key", "start"),
     sa.Index("anomalies_by_start", "stream", "start"),
@@ -139,7 +142,7 @@ def open_database(url: str) -> sa.Engine:
 
     Raises:
         ConfigError: the URL cannot be read, or names a database we don't speak.
-        DataError: a newer Offbeat wrote the database.
+        DataError: another Offbeat wrote the database: a newer one, or one of before the first release.
         Unavailable: it does not answer.
     """
     engine = _engine(url)
@@ -244,6 +247,8 @@ def _prepare(engine: sa.Engine) -> None:
         found = connection.execute(sa.select(schema_version.c.version)).scalar_one()
     if found > SCHEMA_VERSION:
         raise DataError(f"the database has schema {found}; this Offbeat knows {SCHEMA_VERSION}: upgrade it")
+    if found < SCHEMA_VERSION:
+        raise DataError(f"the database has schema {found}, of before the first release: move it away")
 
 
 def _turn_wal_on(engine: sa.Engine) -> None:

@@ -54,7 +54,7 @@ def cleaned(event: Event, context: Context) -> Event:
 def opened(stream: str, event: Event, context: Context, *, now: datetime, silent: bool) -> Step:
     """Return a new anomaly; one that has ended already is closed at once."""
     anomaly = Anomaly(
-        id=digest(stream, event.entity, event.start.isoformat()),
+        id=digest(stream, event.entity, event.kind, event.start.isoformat()),
         stream=stream,
         entity=event.entity,
         start=event.start,
@@ -65,7 +65,9 @@ def opened(stream: str, event: Event, context: Context, *, now: datetime, silent
         status="open" if event.open else "closed",
         channels=event.channels,
         ids=event.ids,
-        kind=context.kind,
+        kind=event.kind,
+        usual=event.usual.total_seconds() if event.usual is not None else None,
+        stream_kind=context.stream_kind,
         noun=context.noun,
         version=context.version,
         run=context.run,
@@ -101,7 +103,7 @@ def joined(
     if reopened and not old.silent:
         new = replace(new, episode=old.episode + 1)
     if old.status != status:
-        new = replace(new, closed_at=now if status == "closed" else None)
+        new = replace(new, closed_at=now if status == "closed" else None, ending="")
     if new == old:
         return Step(old)
     fire = tell or (reopened and not old.silent)
@@ -109,9 +111,10 @@ def joined(
     return Step(replace(new, updated_at=now), fire=fire, resolve=ended)
 
 
-def ended(old: Anomaly, *, now: datetime) -> Step:
-    """Return the anomaly closed, because time has gone on without it."""
-    return Step(replace(old, status="closed", closed_at=now, updated_at=now), resolve=not old.silent)
+def ended(old: Anomaly, *, now: datetime, ending: str = "") -> Step:
+    """Return the anomaly closed, because time has gone on without it or for another reason (`ending`)."""
+    new = replace(old, status="closed", closed_at=now, updated_at=now, ending=ending)
+    return Step(new, resolve=not old.silent)
 
 
 def _status(old: Anomaly, event: Event) -> str:
@@ -136,6 +139,7 @@ def _grown(old: Anomaly, event: Event) -> Anomaly:
         peak_score=event.peak_score,
         severity=event.severity,
         channels=event.channels,
+        usual=event.usual.total_seconds() if event.usual is not None else old.usual,
     )
 
 

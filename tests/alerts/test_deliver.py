@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pipeline.alerts.attempt import backoff
 from pipeline.alerts.deliver import deliver
 from pipeline.alerts.log_receiver import LogReceiver
+from pipeline.alerts.message import About
 from pipeline.alerts.receivers import open_receivers
 from pipeline.alerts.webhook_receiver import WebhookReceiver
 from pipeline.config.receivers import Alerts, AppriseReceiver, Delivery
@@ -275,3 +276,13 @@ def test_a_receiver_that_cannot_be_opened_is_said_and_the_others_open(tmp_path, 
     assert set(receivers) == {"log", "good", "chat"}
     assert [line["receiver"] for line in logged] == ["bad", "unset", "nonsense"]
     assert "canary" not in json.dumps(logged)
+
+
+def test_an_alert_carries_what_the_stream_says_of_itself(hooks, webhook, record, run):
+    record("ops", open=False)
+    run({"ops": webhook("/ok")}, about={"pump_station": About("Close the valve.", "Plant engineering")})
+    posted = [json.loads(post.body)["data"] for post in hooks.posts]
+    assert [(data["owner"], data["description"]) for data in posted] == [
+        ("Plant engineering", "Close the valve.")
+    ] * 2
+    assert "Close the valve." in posted[0]["text"]

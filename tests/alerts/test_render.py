@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from pipeline.alerts.message import About
 from pipeline.alerts.render import firing_title, link_to, render, resolved_title
 from pipeline.alerts.text import clean
 from pipeline.config.receivers import Links
 from pipeline.events import Claimed, Context, Contribution
 
-CARDS = Context(kind="transaction", noun="card", units={"amount": "EUR"})
+CARDS = Context(stream_kind="transaction", noun="card", units={"amount": "EUR"})
 PAID = (Contribution("amount", 0.9, 38.42, 912.0), Contribution("merchant", 0.1, None, None))
 
 
@@ -78,6 +80,86 @@ def test_the_body_says_severity_time_shares_expected_actual_and_where_to_look(an
         assert part in text, part
 
 
+SILENT = {"kind": "silence", "channels": (), "usual": timedelta(seconds=60)}
+FLAT = {"kind": "flatline", "channels": (Contribution("temperature", 0.5, None, 41.2, "°C"),) * 2}
+HIGH = {"kind": "range", "channels": (Contribution("pressure", 1.0, 10, 12.345, "bar"),)}
+LATE = {"kind": "late", "entity": "pump_station", "channels": (), "usual": timedelta(minutes=5)}
+
+
+@pytest.mark.parametrize(
+    ("facts", "wanted"),
+    [
+        (SILENT, "pump-7 has sent nothing since 03:12 UTC for 12 min; it usually sends every 60 s — high"),
+        (
+            SILENT | {"open": False},
+            "pump-7 sent nothing from 03:12 UTC for 12 min; it usually sends every 60 s",
+        ),
+        (SILENT | {"usual": None}, "pump-7 has sent nothing since 03:12 UTC for 12 min — high"),
+        (
+            LATE,
+            "pump_station: no new records since 03:12 UTC for 12 min; the newest is usually at most 5 min",
+        ),
+        (FLAT, "pump-7 temperature has been exactly 41.2 °C (and 1 more flat) since 03:12 UTC for 12 min"),
+        (FLAT | {"usual": timedelta(0)}, "since 03:12 UTC for 12 min — high"),
+        (HIGH, "pump-7 pressure 12.35 bar, above its limit of 10, since 03:12 UTC for 12 min — high"),
+    ],
+)
+def test_what_a_watchdog_found_is_said_in_plain_words(anomaly, facts, wanted):
+    assert wanted in firing_title(anomaly(**facts))
+
+
+@pytest.mark.parametrize(
+    ("facts", "wanted"),
+    [
+        (SILENT, "pump_station: pump-7 sends again since 03:24 UTC, after 12 min — resolved"),
+        (LATE, "pump_station: records come again since 03:24 UTC, after 12 min — resolved"),
+        (FLAT, "pump_station: pump-7 temperature moves again since 03:24 UTC, after 12 min — resolved"),
+        (
+            HIGH,
+            "pump_station: pump-7 pressure within its limits again since 03:24 UTC, after 12 min — resolved",
+        ),
+    ],
+)
+def test_the_end_of_what_a_watchdog_found_is_said_as_what_it_is(anomaly, facts, wanted):
+    assert resolved_title(anomaly(open=False, **facts)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("ending", "wanted"),
+    [
+        ("silent", "pump_station: pump-7 vibration: nothing more is known, it has fallen silent — ended"),
+        ("gone", "pump_station: pump-7 is taken to be gone: nothing for 12 min — ended"),
+        ("unwatched", "pump_station: pump-7 vibration: not watched any more — ended"),
+    ],
+)
+def test_an_end_that_nobody_saw_is_not_called_back_to_normal(anomaly, ending, wanted):
+    assert resolved_title(replace(anomaly(open=False), ending=ending)) == wanted
+
+
+@pytest.mark.parametrize("facts", [SILENT, LATE, FLAT, HIGH])
+def test_the_body_says_what_found_it_and_how_to_hear_less(anomaly, facts):
+    text = render(claimed(anomaly(context=Context(), **facts)), Links()).text
+    assert "Found by       the watchdog of" in text
+    assert "threshold" not in text
+    assert ("watch: {" in text) == (facts is not HIGH)
+    assert ("Worst reading" in text) == (facts is HIGH)
+
+
+def test_the_stream_says_who_answers_for_it_and_what_to_do(anomaly):
+    about = About("Booster pumps.\nA leak: close the valve.", "Plant engineering")
+    lost = {"receiver": "ops", "attempts": 8, "error": "HTTP 500", "event": "firing"}
+    meta = lost | {"alert": anomaly().to_json()}
+    for event, payload in (("firing", None), ("resolved", None), ("meta", meta)):
+        said = render(claimed(anomaly(), event, payload), Links(), about=about)
+        assert said.data["description"] == "Booster pumps.\nA leak: close the valve."
+        assert said.data["owner"] == "Plant engineering"
+    text = render(claimed(anomaly()), Links(), about=about).text
+    assert (
+        "\nOwner          Plant engineering\nAbout          Booster pumps. A leak: close the valve.\n" in text
+    )
+    assert "Owner" not in render(claimed(anomaly()), Links()).text
+
+
 def test_the_body_of_a_transaction_names_the_transactions(card):
     assert "Transactions   tx-1, tx-2" in render(claimed(card()), Links()).text
     many = render(claimed(card(ids=tuple(f"t{i}" for i in range(1000)))), Links())
@@ -132,14 +214,17 @@ HOSTILE = [
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("event", ["firing", "resolved", "meta"])
-def test_hostile_names_stay_in_their_line(anomaly, event, name):
+@pytest.mark.parametrize("kind", ["reconstruction", "silence", "flatline", "late", "range"])
+def test_hostile_names_stay_in_their_line(anomaly, event, name, kind):
     none = Contribution(name, 0.5, float("nan"), float("inf"), name)
     huge = Contribution(name, 0.5, 1e300, -1e-300, name)
     context = Context(noun=name, run=name, airflow_run=name)
-    odd = anomaly(entity=name, severity=name, channels=(none, huge), ids=(name,), context=context)
+    known = {"entity": name, "severity": name, "channels": (huge, none), "ids": (name,), "kind": kind}
+    odd = anomaly(context=context, **known)
     plain = json.loads(json.dumps(odd.to_json(), allow_nan=False))
     meta = {"receiver": name, "attempts": 1, "error": name, "event": "firing", "alert": plain}
-    said = render(claimed(odd, event, meta if event == "meta" else plain), Links())
+    about = About(name, name)
+    said = render(claimed(odd, event, meta if event == "meta" else plain), Links(), about=about)
     assert len(said.title) < 600
     assert said.title == clean(said.title, 600)
     assert all(line.isprintable() for line in said.text.split("\n"))

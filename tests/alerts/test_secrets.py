@@ -7,6 +7,7 @@ import logging
 from datetime import timedelta
 
 import pytest
+import structlog
 
 from pipeline import log
 from pipeline.alerts.apprise_receiver import AppriseReceiver
@@ -17,6 +18,13 @@ from pipeline.config.receivers import Delivery
 from pipeline.store.outbox import Outbox
 
 CANARY = "canary-b1f0-do-not-tell"
+
+
+@pytest.fixture(autouse=True)
+def _log_as_before():
+    """Other tests must not write to the stderr that this one captured."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize(

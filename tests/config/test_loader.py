@@ -158,3 +158,29 @@ def test_a_stream_cannot_be_changed(make, sensor: str) -> None:
     stream = load_project(make(plant=sensor)).streams["plant"]
     with pytest.raises(ValueError, match="frozen"):
         stream.shards = 2  # type: ignore[misc]
+
+
+def test_a_card_that_is_not_used_is_not_silent_unless_said_so(make) -> None:
+    project = load_project(
+        make(cards=CARDS, sellers=CARDS + "watch: {silence: 7d}\n", late=CARDS + "watch: {late: 1h}\n")
+    )
+    said = {name: stream.watch.silence for name, stream in project.streams.items()}
+    assert said == {"cards": "never", "sellers": timedelta(days=7), "late": "never"}
+
+
+def test_defaults_say_what_is_watched_of_each_kind(make, sensor: str) -> None:
+    folder = make(defaults="all: {watch: {late: never}}\nsensor: {watch: {flatline: 2h}}\n", plant=sensor)
+    (plant,) = load_project(folder).streams.values()
+    assert isinstance(plant, SensorStream)
+    assert (plant.watch.silence, plant.watch.late, plant.watch.flatline) == (
+        "auto",
+        "never",
+        timedelta(hours=2),
+    )
+    wrong = make(defaults="all: {watch: {flatline: 2h}}\n", plant=sensor)
+    assert "all.watch.flatline" in str(load_project(wrong).errors()[0])
+
+
+def test_limits_are_those_that_are_declared(make, sensor: str) -> None:
+    text = sensor.replace("name: flow,", "name: flow, high: 90,")
+    assert load_project(make(plant=text)).streams["plant"].limits == {"flow": (None, 90)}

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.models import format_duration, parse_duration, parse_schedule, parse_time
-from pipeline.config.scalars import Rate, check_time, check_zone
+from pipeline.config.scalars import Rate, check_time, check_zone, format_patience, parse_patience
 from pipeline.config.schedule import PRESETS, check_cron
 
 
@@ -113,3 +113,14 @@ def test_every_cron_line_taken_here_is_taken_by_airflow_and_comes(line: str) -> 
         return
     start = datetime(2026, 1, 1, tzinfo=UTC)
     assert croniter(line, start).get_next(datetime) > start
+
+
+@pytest.mark.parametrize("text", ["auto", "never", "30m", "1d"])
+def test_a_patience_written_is_the_patience_read(text: str) -> None:
+    assert format_patience(parse_patience(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "Auto", "0s", "-5m", "soon", None, True, 5])
+def test_what_is_no_patience_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="expected auto, never, or a duration such as 30m"):
+        parse_patience(text)

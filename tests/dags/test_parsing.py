@@ -42,7 +42,7 @@ def test_the_dag_folder_parses_in_under_a_second_and_imports_nothing_heavy(
         project.add(f"pumps_{number}", stream(project.root))
     found = parse(project, clean_environment)
     assert found["errors"] == {}
-    assert len(found["dags"]) == 32
+    assert len(found["dags"]) == 42
     assert not set(HEAVY) & set(found["loaded"])
     assert (
         found["seconds"] < 1 or parse(project, clean_environment)["seconds"] < 1

@@ -43,6 +43,8 @@ def test_a_stream_goes_from_feed_to_delivered_alert_and_a_second_time_changes_no
     assert run(bag, "ingest__pumps") == ("success", {"ingest": ["skipped"]}), "nothing new wakes nobody"
     asked = run(bag, "score__pumps")[1]
     assert (asked["plan"], asked["ask_for_a_model"]) == (["skipped"], ["success"]), "no champion yet"
+    assert asked["watch"] == ["skipped"], "it looked, without a model, and found nothing"
+    assert Offbeat.open().watch("pumps")["opened"] == 0
     assert run(bag, "train__pumps") == ("success", {"train": ["success"]})
     state, tasks = run(bag, "score__pumps")
     assert (state, tasks["plan"], tasks["score_shard"]) == ("success", ["success"], ["success"] * 2)
@@ -53,6 +55,7 @@ def test_a_stream_goes_from_feed_to_delivered_alert_and_a_second_time_changes_no
     found = offbeat.anomalies("pumps", limit=1000)
     assert found, "the faults of the last day"
     assert all("score__pumps" in (a["airflow_run"] or "") for a in found)
+    assert run(bag, "watch__pumps")[1] == {"watch": ["skipped"]}, "nothing new"
     assert run(bag, "deliver_alerts")[0] == "success"
     told = alerts(project)
     assert told

@@ -9,18 +9,20 @@ import pytest
 
 from tests.dags.conftest import Parse, Project, stream
 
+STEPS = ("ingest", "train", "score", "watch")
+
 
 @pytest.fixture
 def dags(project: Project, parse: Parse) -> dict[str, Any]:
     project.add("pumps", stream(project.root))
-    project.add("quiet", stream(project.root, schedules=dict.fromkeys(("ingest", "train", "score"), "never")))
+    project.add("quiet", stream(project.root, schedules=dict.fromkeys(STEPS, "never")))
     bag = parse()
     assert bag.import_errors == {}
     return dict(bag.dags)
 
 
-def test_every_stream_gets_three_dags_and_the_house_two(dags: dict[str, Any]) -> None:
-    steps = {f"{step}__{name}" for step in ("ingest", "train", "score") for name in ("pumps", "quiet")}
+def test_every_stream_gets_four_dags_and_the_house_two(dags: dict[str, Any]) -> None:
+    steps = {f"{step}__{name}" for step in STEPS for name in ("pumps", "quiet")}
     assert set(dags) == steps | {"deliver_alerts", "maintain_store"}
 
 
@@ -71,7 +73,7 @@ def test_scoring_is_also_on_time_so_that_it_can_be_backfilled(dags: dict[str, An
 
 
 def test_a_stream_scheduled_never_runs_by_hand_and_by_assets_only(dags: dict[str, Any]) -> None:
-    for step in ("ingest", "train"):
+    for step in ("ingest", "train", "watch"):
         assert dags[f"{step}__quiet"].timetable.can_be_scheduled is False
     assert woken_by(dags["score__quiet"]) == {"offbeat://quiet/observations", "offbeat://quiet/model"}
 
@@ -93,6 +95,19 @@ def test_scoring_is_mapped_over_shards(dags: dict[str, Any]) -> None:
     assert score.get_task("flag").trigger_rule == "none_failed"
     assert score.get_task("flag").upstream_task_ids == {"score_shard"}
     assert score.get_task("ask_for_a_model").trigger_rule == "all_skipped"
+
+
+def test_watching_runs_on_time_and_after_each_scoring(dags: dict[str, Any]) -> None:
+    (watch,) = dags["watch__pumps"].tasks
+    assert [asset.uri for asset in watch.outlets] == ["offbeat://pumps/anomalies"]
+    assert dags["watch__pumps"].timetable.can_be_scheduled
+    after = dags["score__pumps"].get_task("watch")
+    assert after.upstream_task_ids == {"flag"}
+    assert after.trigger_rule == "none_failed", (
+        "without a model too; a scoring that fails is not hidden by it"
+    )
+    assert [asset.uri for asset in after.outlets] == ["offbeat://pumps/anomalies"]
+    assert "silence auto" in dags["watch__pumps"].doc_md
 
 
 def woken_by(dag: Any) -> set[str]:

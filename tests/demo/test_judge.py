@@ -19,8 +19,8 @@ def fault(entity, hour, ids=()):
 def anomaly(entity, start, end, ids=()):
     begin, stop = NOON + start * HOUR, NOON + end * HOUR
     return Anomaly(
-        f"{entity}{start}", "s", entity, begin, stop, begin, 2.0, "medium", "closed", (), ids, "sensor", "",
-        1, None, None, False, 1, begin, begin, stop,
+        f"{entity}{start}", "s", entity, begin, stop, begin, 2.0, "medium", "closed", (), ids,
+        "reconstruction", None, "sensor", "", 1, None, None, False, 1, begin, begin, stop,
     )  # fmt: skip
 
 

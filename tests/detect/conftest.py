@@ -45,13 +45,23 @@ def uneven(rng, rows, channels):
 FAMILIES = {f.__name__: f for f in (gaussian, heavy, laplace, autocorrelated, seasonal, drifting, uneven)}
 
 
+def views(errors):
+    """Errors [V, T, C] of errors [T, C] that one view made."""
+    errors = np.asarray(errors)
+    return errors[None] if errors.ndim == 2 else errors
+
+
 def held_out(errors, entity="a"):
-    return HeldOut(entity, np.arange(len(errors)) * MINUTE, errors)
+    return HeldOut(entity, np.arange(views(errors).shape[1]) * MINUTE, views(errors))
 
 
 def fitted(*errors, per_week=1.0, **settings):
     pieces = [held_out(e, str(i)) for i, e in enumerate(errors)]
     return Detector(**settings).fit(pieces, per_second=per_week / WEEK, merge_us=MERGE, step_us=MINUTE)
+
+
+def judged(detector, errors):
+    return detector.score(views(errors))
 
 
 def alarms(flag, gap=10):
@@ -65,6 +75,8 @@ def sim():
         alarms=alarms,
         fitted=fitted,
         held_out=held_out,
+        judged=judged,
+        views=views,
         families=FAMILIES,
         minute=MINUTE,
         merge=MERGE,

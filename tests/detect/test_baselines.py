@@ -68,10 +68,9 @@ def test_a_baseline_in_slices_equals_the_whole(errors):
 
 
 def test_a_baseline_is_calibrated_like_a_model(sim):
-    steady = RNG.normal(size=(6000, 2))
-    detector = sim.fitted(moving_zscore(steady[:4000]))
-    broken = steady[4000:].copy()
-    broken[1000:1010] += 15
-    flag = detector.score(moving_zscore(broken)).flag
+    values = RNG.normal(size=(6000, 2))
+    detector = sim.fitted(moving_zscore(values[:4000]))
+    values[5000:5010] += 15
+    flag = sim.judged(detector, moving_zscore(values)[4000:]).flag
     assert flag[1000:1010].any()
     assert sim.alarms(flag[:1000]) == 0

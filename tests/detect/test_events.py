@@ -19,7 +19,7 @@ def at(row):
     return datetime.fromtimestamp(row * 60, UTC)
 
 
-def found(score, raw=None, *, watermark=10_000, merge=3, time=None, **more):
+def found(score, raw=None, *, flag=None, watermark=10_000, merge=3, time=None, **more):
     score = np.asarray(score, np.float32)
     rows = len(score)
     share = np.tile(np.array([0.5, 0.2, 0.3, 0.0], np.float32), (rows, 1))
@@ -29,6 +29,7 @@ def found(score, raw=None, *, watermark=10_000, merge=3, time=None, **more):
         "pump-1",
         np.arange(rows) * MINUTE if time is None else np.asarray(time),
         score,
+        score >= 1 if flag is None else np.asarray(flag, bool),
         score if raw is None else np.asarray(raw, np.float32),
         share,
         expected,
@@ -64,6 +65,13 @@ def test_a_gap_is_never_flagged_nor_a_peak():
     assert (event.start, event.peak, event.end) == (at(1), at(3), at(3))
     assert found([np.nan] * 5) == []
     assert found([]) == []
+
+
+def test_rows_that_no_longer_show_it_belong_to_no_event_however_high_their_score():
+    (event,) = found([0, 2, 3, 5, 4, 0], flag=[False, True, True, False, False, False])
+    assert (event.start, event.end) == (at(1), at(2))
+    assert event.peak_score == 3
+    assert found([5, 5, 5], flag=[False] * 3) == []
 
 
 @pytest.mark.parametrize(("watermark", "still"), [(3, True), (5, True), (6, False), (90, False)])

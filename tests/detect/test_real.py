@@ -33,7 +33,7 @@ def test_incidents_of_a_real_server_are_found_within_a_few_false_alarms(sim):
     normal, later = (np.clip((part - middle) / spread, -8, 8) for part in (normal, later))
     pca = PcaReconstruction(length=5, keep=0.9).fit([normal[:cut]])
     detector = sim.fitted(pca.errors(normal[cut:]))
-    flagged = spans(detector.score(pca.errors(later)).flag, 10)
+    flagged = spans(sim.judged(detector, pca.errors(later)).flag, 10)
     incidents = spans(label, 1)
     near = [[a <= end + 10 and b >= start - 10 for a, b in flagged] for start, end in incidents]
     found, false = sum(map(any, near)), len(flagged) - int(np.any(near, axis=0).sum())

@@ -1,7 +1,8 @@
-"""Waves to learn, one small trained model for each architecture, and a bundle of the first."""
+"""Waves to learn, one small trained model for each architecture, and bundles of some."""
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from pipeline.config.models import Model, SensorStream
 from pipeline.models.bundle import Bundle
 from pipeline.models.progress import Trained
+from pipeline.models.reconstruct import Views
 from pipeline.models.windows import ArrayWindows
 
 LENGTH, CHANNELS = 16, ("pressure", "flow", "current")
 NAMES = get_args(Model.model_fields["architecture"].annotation)
+BUNDLED = "lstm", "peephole_lstm", "aer"  # the first, one with a class of our own, one with two views
 
 
 def waves(rows: int, *, seed: int, gaps: float = 0.1) -> ArrayWindows:
@@ -68,9 +71,19 @@ def learn(architecture: str, folder: Path) -> Learned:
     return Learned(config, folder, trained, *data, untouched=same)
 
 
+@pytest.fixture(scope="session")
+def learn_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Learned]:
+    return functools.cache(lambda name: learn(name, tmp_path_factory.mktemp(name)))
+
+
 @pytest.fixture(scope="session", params=NAMES)
-def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Learned:
-    return learn(request.param, tmp_path_factory.mktemp(request.param))
+def learned(request: pytest.FixtureRequest, learn_once: Callable[[str], Learned]) -> Learned:
+    return learn_once(request.param)
+
+
+@pytest.fixture(scope="session", params=BUNDLED)
+def bundled(request: pytest.FixtureRequest, learn_once: Callable[[str], Learned]) -> Learned:
+    return learn_once(request.param)
 
 
 def a_stream(**changes: Any) -> SensorStream:
@@ -90,7 +103,7 @@ def stream() -> SensorStream:
 
 
 @pytest.fixture(scope="session")
-def sealed_bundle(learned: Learned, stream: SensorStream, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def sealed_bundle(bundled: Learned, stream: SensorStream, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A good bundle, shared: copy its folder before changing anything."""
     return Bundle.write(
         tmp_path_factory.mktemp("bundles") / "good",
@@ -98,8 +111,8 @@ def sealed_bundle(learned: Learned, stream: SensorStream, tmp_path_factory: pyte
         features=CHANNELS,
         preparer={"center": [0.0, 0.5, 1.0]},
         detector={"threshold": 3.5},
-        members={"": learned.folder},
-        training={"val_loss": learned.trained.val_loss},
+        members={"": bundled.folder},
+        training={"val_loss": bundled.trained.val_loss},
     )
 
 
@@ -116,6 +129,14 @@ def make_waves() -> Callable[..., ArrayWindows]:
 @pytest.fixture
 def make_config() -> Callable[..., Model]:
     return small
+
+
+@pytest.fixture
+def same() -> Callable[[Views, Views], bool]:
+    """Whether two models gave the same views, to the bit."""
+    return lambda ours, theirs: (
+        ours.keys() == theirs.keys() and all(np.array_equal(ours[view], theirs[view]) for view in ours)
+    )
 
 
 @pytest.fixture

@@ -182,11 +182,26 @@ def custom_layer(folder, touch):
     save_with(Foreign(), folder)
 
 
+def custom_cell(folder, touch):
+    import keras
+
+    class Foreign(keras.layers.LSTMCell):
+        pass
+
+    save_with(keras.layers.RNN(Foreign(3), return_sequences=True), folder)
+
+
+def cell_of_keras_that_we_do_not_use(folder, touch):
+    import keras
+
+    save_with(keras.layers.RNN(keras.layers.LSTMCell(3), return_sequences=True), folder)
+
+
 def save_with(strange, folder):
     import keras
 
     inputs = {"values": keras.Input((16, 3), name="values"), "mask": keras.Input((16, 3), name="mask")}
-    keras.Model(inputs, strange(inputs["values"])).save(folder / "model.keras")
+    keras.Model(inputs, {"reconstruction": strange(inputs["values"])}).save(folder / "model.keras")
 
 
 def _in_config(found, **changes):
@@ -199,6 +214,10 @@ def _in_config(found, **changes):
 system = _in_config("Dense", module="os", class_name="system")
 registered = _in_config("Dense", registered_name="elsewhere>Dense")
 unknown_module = _in_config("Dense", module="keras.src.utils.file_utils")
+OURS = {"module": "pipeline.models.architectures.peephole", "class_name": "PeepholeLSTMCell"}
+cell_registered_elsewhere = _in_config("Dense", **OURS, registered_name="elsewhere>PeepholeLSTMCell")
+cell_from_elsewhere = _in_config("Dense", **OURS | {"module": "pipeline.models.process"})
+cell_registered_as_ours = _in_config("Dense", registered_name="offbeat>PeepholeLSTMCell")
 
 
 def function_as_activation(folder, touch):
@@ -232,6 +251,23 @@ def nested_model(folder, touch):
         config["config"]["layers"].append(inner)
 
     edit_config(folder / "model.keras", change)
+
+
+def _outputs(change):
+    def poison(folder, touch):
+        edit_config(folder / "model.keras", lambda c: change(c["config"]["output_layers"]))
+
+    return poison
+
+
+keras_without_reconstruction = _outputs(lambda outputs: outputs.pop("reconstruction"))
+keras_view_nobody_knows = _outputs(lambda outputs: outputs.update(oracle=outputs["reconstruction"]))
+
+
+def keras_unnamed_outputs(folder, touch):
+    edit_config(
+        folder / "model.keras", lambda c: c["config"].update(output_layers=[["reconstruction", 0, 0]])
+    )
 
 
 # --- archives that are not what they say
@@ -436,6 +472,43 @@ def onnx_fixed_batch(folder, touch):
 def onnx_double(folder, touch):
     def change(model):
         model.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+
+    edit_graph(folder / "model.onnx", change)
+
+
+def onnx_view_of_another_name(folder, touch):
+    def change(model):
+        graph = model.graph
+        graph.node.append(helper.make_node("Identity", [graph.output[0].name], ["oracle"]))
+        graph.output[0].name = "oracle"
+
+    edit_graph(folder / "model.onnx", change)
+
+
+def onnx_gives_what_keras_does_not(folder, touch):
+    """Or does not give what Keras does."""
+
+    def change(model):
+        outputs = model.graph.output
+        names = [made.name for made in outputs]
+        if "prediction" in names:
+            del outputs[names.index("prediction")]
+            return
+        model.graph.node.append(helper.make_node("Identity", ["reconstruction"], ["prediction"]))
+        outputs.add().CopyFrom(outputs[0])
+        outputs[1].name = "prediction"
+
+    edit_graph(folder / "model.onnx", change)
+
+
+def onnx_view_that_is_never_finite(folder, touch):
+    def change(model):
+        graph, name = model.graph, model.graph.output[0].name
+        for node in graph.node:
+            node.output[:] = ["finite" if n == name else n for n in node.output]
+        zero = numpy_helper.from_array(np.zeros(1, np.float32), "zero")
+        graph.initializer.append(zero)
+        graph.node.append(helper.make_node("Div", ["finite", "zero"], [name]))
 
     edit_graph(folder / "model.onnx", change)
 

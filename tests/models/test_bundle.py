@@ -19,9 +19,9 @@ CHANNELS = ("pressure", "flow", "current")
 
 
 @pytest.fixture
-def write(learned, stream, tmp_path):
+def write(bundled, stream, tmp_path):
     def write(name="bundle", **changes) -> Bundle:
-        parts = {"features": CHANNELS, "preparer": {}, "detector": {}, "members": {"": learned.folder}}
+        parts = {"features": CHANNELS, "preparer": {}, "detector": {}, "members": {"": bundled.folder}}
         return Bundle.write(tmp_path / name, changes.pop("stream", stream), **(parts | changes))
 
     return write
@@ -56,18 +56,18 @@ def test_a_bundle_moved_elsewhere_is_the_same_bundle(sealed_bundle, tmp_path):
     assert Bundle.load(tmp_path / "there").digest == sealed_bundle.digest
 
 
-def test_it_reconstructs_as_the_model_it_was_made_of(sealed_bundle, learned, make_waves, all_of):
+def test_it_reconstructs_as_the_model_it_was_made_of(sealed_bundle, bundled, make_waves, all_of, same):
     from pipeline.models.reconstruct import Reconstructor
 
     windows = all_of(make_waves(200, seed=3))
-    whole = Reconstructor(learned.folder / "model.onnx")(*windows)
-    assert np.array_equal(sealed_bundle.reconstructor()(*windows), whole)
+    whole = Reconstructor(bundled.folder / "model.onnx")(*windows)
+    assert same(sealed_bundle.reconstructor()(*windows), whole)
     assert sealed_bundle.reconstructor("anyone") is sealed_bundle.reconstructor()
 
 
-def test_each_entity_has_its_own_model_and_a_name_leads_nowhere_else(write, learned):
+def test_each_entity_has_its_own_model_and_a_name_leads_nowhere_else(write, bundled):
     names = ["pump-1", "../../etc/passwd", "Pumpe Süd / 2", ""]
-    bundle = write(members=dict.fromkeys(names, learned.folder))
+    bundle = write(members=dict.fromkeys(names, bundled.folder))
     assert set(bundle.entities) == set(names) - {""}
     assert len({id(bundle.reconstructor(n)) for n in names}) == len(names)
     assert bundle.reconstructor("new") is bundle.reconstructor("")
@@ -76,8 +76,8 @@ def test_each_entity_has_its_own_model_and_a_name_leads_nowhere_else(write, lear
     assert all(f == "model.onnx" or f.startswith("models/") for f in files)
 
 
-def test_an_entity_without_a_model_is_said(write, learned):
-    bundle = write(members={"pump-1": learned.folder})
+def test_an_entity_without_a_model_is_said(write, bundled):
+    bundle = write(members={"pump-1": bundled.folder})
     with pytest.raises(BundleError, match=r"no model for entity 'pump-9': train the stream again"):
         bundle.reconstructor("pump-9")
 

@@ -6,7 +6,6 @@ import importlib.util
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from pipeline.errors import BundleError
@@ -110,7 +109,7 @@ def test_more_files_than_allowed_are_refused(copy, monkeypatch):
 
 
 def test_the_champion_keeps_scoring_while_the_poisoned_are_refused(
-    copy, sealed_bundle, make_waves, all_of, tmp_path
+    copy, sealed_bundle, make_waves, all_of, same, tmp_path
 ):
     windows = all_of(make_waves(100, seed=3))
     before = sealed_bundle.reconstructor()(*windows)
@@ -118,4 +117,4 @@ def test_the_champion_keeps_scoring_while_the_poisoned_are_refused(
     poison.reseal(copy)
     with pytest.raises(BundleError, match="NaN, infinite"):
         Bundle.load(copy)
-    assert np.array_equal(sealed_bundle.reconstructor()(*windows), before)
+    assert same(sealed_bundle.reconstructor()(*windows), before)

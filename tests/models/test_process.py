@@ -53,7 +53,7 @@ def waited_for(find, seconds=60):
     raise AssertionError("waited in vain")
 
 
-def test_a_process_gives_what_training_here_gives(make_config, data, all_of, tmp_path):
+def test_a_process_gives_what_training_here_gives(make_config, data, all_of, same, tmp_path):
     told = []
     apart = train_in_process(
         make_config(), Gathered(data[0]), data[1], tmp_path / "apart", on_epoch=told.append
@@ -63,7 +63,7 @@ def test_a_process_gives_what_training_here_gives(make_config, data, all_of, tmp
     assert apart.history == here.history
     windows = all_of(data[1])
     one, other = (Reconstructor(tmp_path / name / "model.onnx")(*windows) for name in ("apart", "here"))
-    assert np.array_equal(one, other)
+    assert same(one, other)
     assert not trainers()
 
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import BundleError, DataError, NotEnoughData
 from pipeline.models import export
 from pipeline.models.architectures import build
-from pipeline.models.training import HIDDEN, Batches, masked_mse, train
+from pipeline.models.training import HIDDEN, Batches, loss_over, masked_mse, train
 from pipeline.models.windows import ArrayWindows, clean
 
 
@@ -28,6 +28,17 @@ def test_the_loss_is_the_mean_over_observed_cells_only():
 def test_a_batch_with_nothing_observed_has_loss_0():
     nothing = np.zeros((2, 3, 4), np.float32)
     assert float(masked_mse(nothing, np.ones((2, 3, 2), np.float32))) == 0
+
+
+def test_the_loss_is_the_mean_over_views_and_a_prediction_from_nothing_does_not_count():
+    values, mask = np.ones((1, 3, 2), np.float32), np.array([[[1, 1], [1, 0], [1, 1]]], np.float32)
+    reconstruction, prediction = values + 2, values + 3
+    prediction[:, 0] += 99
+    made = np.concatenate([reconstruction, prediction], -1)
+    loss = loss_over(["reconstruction", "prediction"])(np.concatenate([values, mask], -1), made)
+    assert float(loss) == pytest.approx((2**2 + 3**2) / 2)
+    alone = loss_over(["reconstruction"])(np.concatenate([values, mask], -1), reconstruction)
+    assert float(alone) == pytest.approx(2**2)
 
 
 def test_the_loss_pulls_only_on_observed_cells(make_config):
@@ -118,9 +129,9 @@ def test_a_loss_that_is_not_finite_is_a_clear_error(make_config, make_waves, tmp
     assert not (tmp_path / "out" / "model.onnx").exists()
 
 
-def test_an_export_that_differs_from_keras_is_refused(learned, make_waves, all_of):
+def test_an_export_that_differs_from_keras_is_refused(bundled, make_waves, all_of):
     values, mask = all_of(make_waves(100, seed=3))
-    stranger = build(learned.config, learned.train.length, values.shape[2])
-    graph = (learned.folder / "model.onnx").read_bytes()
+    stranger = build(bundled.config, bundled.train.length, values.shape[2])
+    graph = (bundled.folder / "model.onnx").read_bytes()
     with pytest.raises(BundleError, match=r"differs from Keras by .* more than 1e-05"):
         export.difference(stranger, graph, (values, mask))

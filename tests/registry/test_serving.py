@@ -21,7 +21,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline import schemas, serving
-from pipeline.config.models import SensorStream, TransactionStream
+from pipeline.config.models import TransactionStream, parse_stream
 from pipeline.errors import BundleError, DataError
 from pipeline.registry import Registry
 from pipeline.scoring import score_table
@@ -34,7 +34,7 @@ CONFIG = {
     "window": {"length": 8, "stride": 1, "delay": 0},
     "model": {"units": [8], "latent": 4, "epochs": 2, "max_windows": 2000},
 }
-STREAM = SensorStream.model_validate_json(json.dumps(CONFIG))
+STREAM = parse_stream(json.dumps(CONFIG))
 SCHEMA = schemas.records(STREAM)
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 

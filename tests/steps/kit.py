@@ -28,7 +28,7 @@ window: {length: 16, stride: 4, delay: 3}
 model: {units: [16], latent: 4, epochs: 6}
 alert: {false_alarms: 1/day, merge: 10m}
 lateness: 5m
-schedules: {ingest: never, train: never, score: never}
+schedules: {ingest: never, train: never, score: never, watch: never}
 """
 ALERTS = "receivers: {log: {type: log}}\n"
 

@@ -205,6 +205,20 @@ def test_a_machine_that_lags_behind_the_others_is_scored_when_it_comes(home):
     assert len(at_once) > 1100
 
 
+def test_a_machine_that_falls_behind_and_catches_up_has_the_scores_of_one_that_never_did(home):
+    rows = kit.plant(2 * kit.DAY, 600)
+    behind = (kit.TRAINED + timedelta(minutes=98)).isoformat()  # in the middle of a window
+    kit.feed(home, "one.csv", [row for row in rows if row[1] == "a" or row[0] < behind])
+    kit.judge_all(home)
+    kit.feed(home, "two.csv", [row for row in only(rows, "b") if row[0] >= behind])
+    kit.judge_all(home)
+    caught_up, work = kit.scores(home), Offbeat.open(home)
+    again = work.score("plant", start=kit.TRAINED, end=kit.TRAINED + timedelta(days=1))
+    assert again["rows"] > 1100
+    assert (again["added"], again["changed"]) == (0, 0)
+    assert kit.scores(home) == caught_up
+
+
 def test_what_came_before_a_new_champion_is_scored_by_it(home, tmp_path, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     fresh = kit.trained(tmp_path / "fresh")

@@ -156,11 +156,13 @@ def test_an_event_over_two_anomalies_goes_to_the_open_one(engine, record, event,
 
 def test_the_anomaly_is_read_back_as_written(engine, record, event, at):
     card = event(7, 7, entity="4711", ids=("t2", "t1"), peak_score=np.float32(1.5))
-    context = Context(kind="transaction", noun="card", units={"vibration": "EUR"}, run="r", airflow_run="d/r")
+    context = Context(
+        stream_kind="transaction", noun="card", units={"vibration": "EUR"}, run="r", airflow_run="d/r"
+    )
     (key,) = record(card, context=context, stream="cards").opened
     found = anomalies.get(engine, key)
     assert found.channels[0] == Contribution("vibration", 0.8, 2.3, 9.1, "EUR")
-    assert (found.ids, found.kind, found.noun, found.airflow_run) == (
+    assert (found.ids, found.stream_kind, found.noun, found.airflow_run) == (
         ("t2", "t1"),
         "transaction",
         "card",
@@ -248,3 +250,39 @@ def test_runs_at_once_record_an_anomaly_once(engine, record, event):
         thread.join()
     assert len(opened) == len(set(opened)) == 5
     assert alerts(engine) == ["firing"] * 5
+
+
+def test_what_another_watchdog_found_at_the_same_time_is_another_anomaly(engine, record, event, at):
+    record(event(0, 5, goes_on=True), event(0, 5, goes_on=True, kind="silence"))
+    assert {a.kind for a in listed(engine)} == {"reconstruction", "silence"}
+    assert len({a.id for a in listed(engine)}) == 2
+    assert record(event(0, 9, goes_on=True, kind="silence")).counts()["continued"] == 1
+    assert [a.end for a in listed(engine, kind="silence")] == [at(9)]
+
+
+def test_time_that_goes_on_ends_only_what_the_run_judges(engine, record, event, at):
+    record(event(0, 5, goes_on=True), event(0, 5, goes_on=True, kind="silence"))
+    assert record(watermark=at(60)).counts()["closed"] == 1
+    assert [a.kind for a in listed(engine, status="open")] == ["silence"]
+    record(event(0, 5, goes_on=True, kind="range"))
+    assert record(watermark=at(60), judges=("range",)).counts()["closed"] == 1
+    assert [a.kind for a in listed(engine, status="open")] == ["silence"]
+
+
+def test_what_is_said_to_end_ends_and_says_why_until_it_goes_on(engine, record, event, at):
+    record(event(0, 5, goes_on=True), event(0, 5, goes_on=True, entity="pump-8"))
+    ends = {"ending": lambda old: "silent" if old.entity == "pump-8" else ""}
+    assert record(**ends).counts()["closed"] == 1
+    assert record(**ends).counts()["closed"] == 0
+    (closed,) = listed(engine, status="closed")
+    assert (closed.entity, closed.ending, closed.end) == ("pump-8", "silent", at(5))
+    record(event(0, 9, goes_on=True, entity="pump-8"), now=700)
+    assert [a.ending for a in listed(engine, entity="pump-8")] == [""]
+    assert sorted(alerts(engine)) == ["firing", "firing", "firing-2", "resolved"]
+
+
+def test_what_is_usual_is_kept_with_what_is_not(engine, record, event):
+    record(event(0, 5, goes_on=True, kind="silence", usual=timedelta(seconds=60)))
+    (found,) = listed(engine)
+    assert found.usual == 60
+    assert Anomaly.from_json(found.to_json()) == found

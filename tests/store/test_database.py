@@ -56,6 +56,13 @@ def test_a_database_of_a_newer_offbeat_is_refused(url):
         open_database(url)
 
 
+def test_a_database_of_before_the_first_release_is_refused(url):
+    with writing(open_database(url)) as connection:
+        connection.execute(sa.update(schema_version).values(version=1))
+    with pytest.raises(DataError, match="schema 1, of before the first release"):
+        open_database(url)
+
+
 def test_a_writer_waits_for_the_one_before_it(engine):
     inside, order = threading.Event(), []
 
