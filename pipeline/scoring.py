@@ -132,8 +132,9 @@ def _rows(
         chunk = slice(begin, begin + CHUNK)
         values, mask = windows.gather(chunk)
         for view, made in model(values, hide_latest(mask, stream.model.hide)).items():
-            rows = means.setdefault(view, RowMeans(*shape, delay=cut.delay, stride=cut.stride))
-            rows.add(ends[chunk], mask, made)
+            if view not in means:
+                means[view] = RowMeans(*shape, delay=cut.delay, stride=cut.stride)
+            means[view].add(ends[chunk], mask, made)
     views = [rows.reconstruction() for rows in means.values()]
     spans = (slice(a, b) for a, b in pairwise(offsets))
     return [

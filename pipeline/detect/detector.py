@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -162,23 +163,20 @@ class Detector:
         joint = [self._judge(h.errors)[0] for h in held_out]
         seen = [looks(j, self.spans, self.lookahead) for j in joint]
         levels = _levels(np.concatenate(seen, axis=1), self.spans)
-        share, self.thresholds_ = per_second / len(levels), []
-        for number in range(len(self.spans)):
-            if number == 1:
-                seen = [self._without_sharp(*each) for each in zip(joint, seen, strict=True)]
-                levels = _levels(np.concatenate(seen, axis=1), self.spans)
-            if number == len(levels):
-                break
-            scores = _lay_out(held_out, [look[number] for look in seen])
-            seconds = seconds or _watched(scores.time, step_us)
-            found = fit_threshold(
-                scores,
-                per_second=share,
-                seconds=seconds,
-                gap_us=gap_us(merge_us, step_us),
-                floor=float(levels[number]),
-            )
-            self.thresholds_.append(found)
+        shortest = _lay_out(held_out, [look[0] for look in seen])
+        share = partial(
+            fit_threshold,
+            per_second=per_second / len(levels),
+            seconds=seconds or _watched(shortest.time, step_us),
+            gap_us=gap_us(merge_us, step_us),
+        )
+        self.thresholds_ = [share(shortest, floor=float(levels[0]))]
+        if len(levels) > 1:
+            seen = [self._without_sharp(*each) for each in zip(joint, seen, strict=True)]
+            levels = _levels(np.concatenate(seen, axis=1), self.spans)
+            for number, level in enumerate(levels[1:], start=1):
+                scores = _lay_out(held_out, [look[number] for look in seen])
+                self.thresholds_.append(share(scores, floor=float(level)))
         self.spans = self.spans[: len(self.thresholds_)]
         return self
 

@@ -136,7 +136,6 @@ def _batches(layout: Layout, most: int) -> Iterator[Ints]:
 
 def _place(out: RowScores, layout: Layout, rows: Ints, judged: Sequence[Judged]) -> None:
     """Give each row what was made of its grid cell, or of its transaction."""
-    begin = 0
     code = {name: number for number, name in enumerate(layout.entities)}
     starts = np.searchsorted(layout.entity[rows], np.arange(len(layout.entities) + 1))
     times = layout.time[rows]

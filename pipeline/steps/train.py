@@ -126,6 +126,20 @@ def _describe(
     """Log what goes in: parameters, the config file, the data with its Delta version."""
     settings = stream.model_dump(mode="json", include={"window", "model", "training", "lateness", "grid"})
     run.params({"kind": stream.kind, "false_alarms": str(stream.alert.false_alarms), **settings})
+    log_inputs(work, stream, run, history, version, span, context="train")
+
+
+def log_inputs(
+    work: Workspace,
+    stream: Stream,
+    run: Run,
+    history: pa.Table,
+    version: int,
+    span: tuple[datetime, datetime],
+    *,
+    context: str,
+) -> None:
+    """Log to a run the config file, and the data with its Delta version and time."""
     run.text(work.project.sources[stream.name], "stream.yaml")
     run.dataset(
         history.slice(0, 1000),
@@ -135,6 +149,7 @@ def _describe(
         start=span[0],
         end=span[1],
         rows=len(history),
+        context=context,
     )
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import log
 from pipeline.registry import search_figures
-from pipeline.steps.train import history_range
+from pipeline.steps.train import history_range, log_inputs
 from pipeline.tuning import Plan, Space, Study, Verdict, alone, hold, identity, prepare, verdict
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ def tune(
         exam = prepare(space, history, plan.seed)
         with work.registry.run(name, "tune", again=study.about.get(PARENT)) as run:
             study.remember(**{PARENT: run.id, SPAN: [moment.isoformat() for moment in span]})
-            _describe(work, stream, run, plan, span, version, history)
+            run.params({"kind": stream.kind, "seed": plan.seed})
+            log_inputs(work, stream, run, history, version, span, context="tune")
             with _folder(work, name) as folder:
                 hold(study, space, exam, plan, folder, _recorder(work, stream, study, run, plan, tell))
             found = verdict(study)
@@ -99,29 +100,6 @@ def _history(
         map(datetime.fromisoformat, known) if known else history_range(stream, store.state().watermark)
     )
     return (start, end), store.version(), store.read(start, end)
-
-
-def _describe(
-    work: Workspace,
-    stream: Stream,
-    run: Run,
-    plan: Plan,
-    span: tuple[datetime, datetime],
-    version: int,
-    history: pa.Table,
-) -> None:
-    run.params({"kind": stream.kind, "seed": plan.seed})
-    run.text(work.project.sources[stream.name], "stream.yaml")
-    run.dataset(
-        history.slice(0, 1000),
-        "observations",
-        table_uri=work.home.table(stream.name, "observations"),
-        delta_version=version,
-        start=span[0],
-        end=span[1],
-        rows=len(history),
-        context="tune",
-    )
 
 
 @dataclass(frozen=True)

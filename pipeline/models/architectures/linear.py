@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from sklearn.utils.extmath import randomized_svd
 
 from pipeline.config.models import Model as ModelConfig
-from pipeline.models.architectures.parts import Tensor, Views
+from pipeline.models.architectures.parts import Tensor, Views, before
 from pipeline.models.windows import WindowSource, clean
 
 LAGS = 8  # rows the linear prediction is made from
@@ -52,12 +52,11 @@ def linear(config: ModelConfig, values: Tensor, mask: Tensor) -> Views:
     made = layers.Dense(length * features, name="linear_decode", trainable=False)
     ahead = layers.Conv1D(features, lags(length), padding="causal", name="linear_ahead", trainable=False)
     flat = layers.Reshape((length * features,), name="linear_flat")(seen)
-    shifted = layers.ZeroPadding1D((1, 0), name="linear_later")(ahead(seen))
     return {
         "linear_reconstruction": layers.Reshape((length, features), name="linear_reconstruction")(
             made(code(flat))
         ),
-        "linear_prediction": layers.Cropping1D((0, 1), name="linear_prediction")(shifted),
+        "linear_prediction": before(ahead(seen), "linear_prediction"),
     }
 
 
@@ -91,7 +90,7 @@ def _fit_components(model: keras.Model, flat: Floats, seed: int) -> None:
 def _fit_autoregression(model: keras.Model, seen: Floats) -> None:
     ahead = model.get_layer("linear_ahead")
     past = ahead.kernel_size[0]
-    before, last = seen[:, -past - 1 : -1], seen[:, -1]
-    fitted = Ridge(PENALTY).fit(before.reshape(len(seen), -1), last)
+    earlier, last = seen[:, -past - 1 : -1], seen[:, -1]
+    fitted = Ridge(PENALTY).fit(earlier.reshape(len(seen), -1), last)
     weights = np.reshape(fitted.coef_, (last.shape[1], past, last.shape[1]))
     ahead.set_weights([weights.transpose(1, 2, 0), np.reshape(fitted.intercept_, -1)])

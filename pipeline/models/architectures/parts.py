@@ -54,10 +54,10 @@ def final(steps: Tensor) -> Tensor:
     return layers.Reshape((steps.shape[2],), name="last_step")(kept)
 
 
-def before(steps: Tensor) -> Tensor:
+def before(steps: Tensor, name: str = "before") -> Tensor:
     """Return [n, L, H] one step later, zeros first: row t is what was known before row t came."""
-    shifted = layers.ZeroPadding1D((1, 0), name="nothing_first")(steps)
-    return layers.Cropping1D((0, 1), name="before")(shifted)
+    shifted = layers.ZeroPadding1D((1, 0), name=f"{name}_nothing_first")(steps)
+    return layers.Cropping1D((0, 1), name=name)(shifted)
 
 
 def as_features(steps: Tensor, features: int, view: str = "reconstruction") -> Tensor:
