@@ -26,14 +26,17 @@ from pipeline.errors import BundleError, DataError, NotEnoughData
 Floats = NDArray[np.float64]
 
 FLOOR = 1.0
-FORMAT = "payments/1"
+FORMAT = "payments/2"
 MOST_AMOUNT = 1e75
 MOST_NATS = 20.0  # further out, labels cannot tell one row from another
 PRIOR = 4.0  # payments with the usual share of frauds that every terminal and card is taken to have had
 SCORE_KNOTS, PACE_KNOTS, RISK_KNOTS = (3.0, 6.0, 9.0, 12.0), (3.0,), (1.0, 2.0, 4.0)
 TRUST = np.linspace(0, 1, 11)
-PLAIN = ("own", "all", "recent")
+AMOUNTS = ("own", "all")
+PLAIN = (*AMOUNTS, "pace")
 MOST_OBVIOUS = 0.05  # of held-out rows
+DAYS_US = 3 * 86_400_000_000  # a history must span to say which hours are odd
+NEVER = Surprise(np.array([0.0, 1e300]), np.zeros(2))
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,8 @@ class PaymentDetector:
     labels are known, a regression on all of it and on what was known of both sides takes over (`confirmed`).
 
     Args:
-        columns: names of the evidence: own, spread, recent; `others <field>` of each categorical field; and,
-            for a stream with labels, `known <key> <days>` and `fraud <key> <days>`.
+        columns: names of the evidence: own, spread, pace, same; `others <field>` of each categorical field;
+            and, for a stream with labels, `known <key> <days>` and `fraud <key> <days>`.
         fields: the categorical fields, in the order of their channels.
     """
 
@@ -148,20 +151,26 @@ class PaymentDetector:
         """Return the scores of held-out rows that are normal, and the least that their threshold may be.
 
         Frauds in the history would raise the threshold beyond their own reach. Where labels tell, these are
-        the rows known to be honest. Elsewhere rows are left out that lie where far more do than should, if
-        they are not too many; no threshold is then below them.
+        the rows known to be honest. Elsewhere rows are left out whose amount, or another channel but pace,
+        lies where far more do than should, if they are not too many; no threshold is then below them.
         """
         score, held, least = self._joint(rows)[0], rows.time >= since, FLOOR
         if rows.label is not None and known_until is not None and self.confirmed_ is not None:
             honest = held & (rows.label <= 0) & (rows.time < known_until)
             if honest.sum() >= MIN_ROWS:
                 return Scores.of(rows.entity[honest], rows.time[honest], score[honest]), least
-        usual = score[held]
-        obvious = held & (outlying(fit_surprise(usual), usual)(score) > 0)
+        obvious = held & self._obvious(rows, held)
         if 0 < obvious.sum() <= MOST_OBVIOUS * held.sum():
             held &= ~obvious
             least = max(FLOOR, float(score[obvious].min()))
         return Scores.of(rows.entity[held], rows.time[held], score[held]), least
+
+    def _obvious(self, rows: Payments, held: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Return rows [T] that are outliers in amount, or any channel but pace, among those held out."""
+        odd = self._odd(rows)
+        amount = {name: outlying(self.curves_[name], odd[name][held]) for name in AMOUNTS}
+        found = [curve(odd[name]) > 0 for name, curve in {**amount, **self.outlying_}.items()]
+        return np.asarray(np.any(found, axis=0), np.bool_)
 
     def score(self, rows: Payments) -> Scored:
         """Judge rows; of each entity the first `memory` serve those that follow.
@@ -173,7 +182,14 @@ class PaymentDetector:
             raise DataError(f"{rows.evidence.shape[1]} columns of evidence, {len(self.columns)} learned")
         score, channels = self._joint(rows)
         level = (score / self.threshold_.value).astype(np.float32)
-        return Scored(score=level, raw=level, share=calibrate.shares(np.square(channels)), flag=level >= 1)
+        flag = (level >= 1) & self._reason(channels)
+        return Scored(score=level, raw=level, share=calibrate.shares(np.square(channels)), flag=flag)
+
+    def _reason(self, channels: Floats) -> NDArray[np.bool_]:
+        """Return which rows [T] may be flagged: an ordinary payment is no alarm for those before it alone."""
+        if self.confirmed_ is not None:
+            return np.ones(len(channels), np.bool_)
+        return np.asarray(channels.max(axis=1) >= joint.EVEN, np.bool_)
 
     def _column(self, rows: Payments, name: str) -> Floats:
         return np.asarray(rows.evidence[:, self.columns.index(name)], np.float64)
@@ -192,7 +208,7 @@ class PaymentDetector:
         own, spread, amount = self._column(rows, "own"), self._column(rows, "spread"), _amount(rows)
         foreseen = np.where(np.isfinite(rows.foreseen), rows.foreseen, own)
         expected = self.trust_ * foreseen + (1 - self.trust_) * own
-        plain = (np.abs(amount - expected) / spread, np.abs(amount), self._column(rows, "recent"))
+        plain = (np.abs(amount - expected) / spread, np.abs(amount), self._column(rows, "pace"))
         roots = calibrate.roots(rows.errors, np.zeros(rows.errors.shape[1])).astype(np.float64)
         return {
             **dict(zip(PLAIN, plain, strict=True)),
@@ -201,31 +217,37 @@ class PaymentDetector:
         }
 
     def _learn_curves(self, learned: Payments, held: Payments) -> None:
-        """Learn curves: of the model's errors on rows it did not learn from, of all else on every row."""
+        """Learn curves: of the model's errors on rows it did not learn from, of all else on every row.
+
+        What hours are odd cannot be told from a day or two: the next evening would be all outliers.
+        """
         every, apart = self._odd(learned), self._odd(held)
         values = {name: (apart if name.startswith("error ") else every)[name] for name in every}
         self.curves_ = {name: fit_surprise(found) for name, found in values.items()}
         self.outlying_ = {n: outlying(self.curves_[n], values[n]) for n in values if n not in PLAIN}
+        if np.ptp(learned.time) < DAYS_US:
+            self.outlying_[f"error {joint.HOUR}"] = NEVER
 
     def _joint(self, rows: Payments) -> tuple[Floats, Floats]:
         """Return the joint score [T], and each channel's part in it [T, C]."""
-        nats, channels, alone, memory = self._surprise(rows)
+        nats, channels, score, memory = self._surprise(rows)
         if self.confirmed_ is None:
-            return alone + memory, channels
+            return score, channels
         risks = self._risks(rows)
-        odds = self.confirmed_(_told(alone, memory, nats, risks))
+        odds = self.confirmed_(_told(score, memory, nats, risks))
         sides = np.maximum(risks, 0).reshape(len(risks), len(self.fields) + 1, -1).max(axis=2)
         channels[:, joint.CATEGORIES :] += sides[:, 1:]
         return np.logaddexp(0, odds), channels
 
     def _surprise(self, rows: Payments) -> tuple[dict[str, Floats], Floats, Floats, Floats]:
-        """Return nats by quantity, by channel [T, C], of a row by itself and of those before it [T]."""
+        """Return nats by quantity, by channel [T, C], of all together, and of the rows before each [T]."""
         odd = self._odd(rows)
         nats = {name: self.curves_[name](odd[name]) for name in PLAIN}
+        nats["pace"] = joint.hasty(nats["pace"], self._column(rows, "same"))
         outliers = {name: curve(odd[name]) for name, curve in self.outlying_.items()}
         channels = joint.of_channels(nats, outliers, rows.errors.shape[1], self.fields)
-        alone, worth = joint.together(nats, outliers), joint.together(nats, {})
-        return nats, channels, alone, joint.remembered(worth, rows.entity, rows.time)
+        memory = joint.remembered(nats["own"], rows.entity, rows.time)
+        return nats, channels, joint.together(nats, outliers, memory), memory
 
     def _learn_labels(self, rows: Payments, since: int | None, until: int) -> None:
         """Learn what confirmed frauds look like from the labels of [since, until)."""
@@ -238,8 +260,8 @@ class PaymentDetector:
         if not 0 < self.base_ < 1:
             self.base_ = 0.0
             return
-        nats, _, alone, memory = self._surprise(rows)
-        columns = _told(alone, memory, nats, self._risks(rows))[known]
+        nats, _, score, memory = self._surprise(rows)
+        columns = _told(score, memory, nats, self._risks(rows))[known]
         self.confirmed_ = fit_confirmed(columns, fraud, self._knots())
 
     def _risks(self, rows: Payments) -> Floats:
@@ -299,10 +321,10 @@ class PaymentDetector:
         return made
 
 
-def _told(alone: Floats, memory: Floats, nats: Mapping[str, Floats], risks: Floats) -> Floats:
+def _told(score: Floats, memory: Floats, nats: Mapping[str, Floats], risks: Floats) -> Floats:
     """Return the columns that labels are learned on [T, D]; `_knots` has an entry for each."""
-    plain = [np.minimum(v, MOST_NATS) for v in (alone + memory, nats["own"], nats["all"])]
-    return np.column_stack([*plain, np.minimum(nats["recent"], joint.ORDINARY), memory, risks])
+    plain = [np.minimum(v, MOST_NATS) for v in (score, nats["own"], nats["all"])]
+    return np.column_stack([*plain, nats["pace"], memory, risks])
 
 
 def _amount(rows: Payments) -> Floats:

@@ -13,17 +13,17 @@ from pipeline.prepare.ledger import Ledger
 from pipeline.prepare.series import Floats
 from pipeline.prepare.usual import Norms, look, oddness
 
-OWN, SPREAD, RECENT = "own", "spread", "recent"
+OWN, SPREAD, PACE, SAME = "own", "spread", "pace", "same"
 WINDOWS = tuple(window // counterparty.DAY_US for window in counterparty.WINDOWS_US)
 ENTITY = "entity"
 
 
 def names(fields: tuple[str, ...], labelled: bool) -> tuple[str, ...]:
-    """Return the columns' names: own, spread, recent; `others <field>`; `known|fraud <field> <days>`."""
+    """Return the columns' names: own, spread, pace, same; `others <field>`; `known|fraud <field> <days>`."""
     sides = tuple(f"others {field}" for field in fields)
     kinds = ("known", "fraud")
     told = tuple(f"{kind} {key} {days}" for key in (ENTITY, *fields) for days in WINDOWS for kind in kinds)
-    return (OWN, SPREAD, RECENT, *sides, *(told if labelled else ()))
+    return (OWN, SPREAD, PACE, SAME, *sides, *(told if labelled else ()))
 
 
 def names_of(stream: TransactionStream) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ def evidence(book: Ledger, norms: Norms, context: int, delay: int | None) -> Flo
     usual = look(book, norms, context)
     odd = oddness(book, usual)
     sides = [counterparty.others(book, odd, category, context) for category in book.categories]
-    columns = np.column_stack([usual.amount, usual.spread, usual.recent, *sides])
+    columns = np.column_stack([usual.amount, usual.spread, usual.pace, usual.same, *sides])
     if delay is None:
         return columns
     return np.column_stack([columns, counterparty.confirmed(book, delay).reshape(len(book), -1)])

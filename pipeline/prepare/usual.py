@@ -1,4 +1,4 @@
-"""What is usual for an entity so far, robustly: what it pays, how that spreads, how much of it is recent.
+"""What is usual for an entity so far, robustly: what it pays, how that spreads, its pace, what it repeats.
 
 In: a `Ledger`, and `Norms` of the population. Out: `Usual` for every row, from at most `ROWS` earlier rows of
 its entity, none older than `context`. A row never sees itself or anything later.
@@ -25,8 +25,8 @@ HELD = 2.0
 must not make the next one look usual."""
 WILD = 20.0
 """The same for the population, whose amounts differ more."""
-BURST = 0.25
-"""A burst goes as fast as this share of all gaps."""
+BURST, BURST_ROWS = 0.25, 0.5
+"""A burst goes as fast as this share of all gaps, for this share of a window."""
 MOST, LEAST = 1e75, 1e-75
 """Amounts are held between these, so that their ratios stay finite."""
 _CHUNK = 8192
@@ -66,8 +66,11 @@ class Usual:
     """Mean of the amounts so far, none counted for more than HELD medians."""
     spread: Floats
     """How far an amount usually may be from it: the mean size, wider the shorter the history."""
-    recent: Floats
-    """Share of the history that lies within a burst's length, between 0 and 1."""
+    pace: Floats
+    """How many payments lie within a burst's length, over what chance makes of the others: the root of how
+    many came before. Many of an entity that is hardly known are odd, as many of an old one less so."""
+    same: Floats
+    """Share of the history that was exactly as much: what is paid every month comes again."""
 
 
 def learn_norms(book: Ledger, chosen: Bools, length: int) -> Norms:
@@ -76,7 +79,7 @@ def learn_norms(book: Ledger, chosen: Bools, length: int) -> Norms:
     Args:
         book: transactions in order.
         chosen: rows to learn from.
-        length: transactions in a burst.
+        length: transactions in a window.
     """
     amount = np.clip(book.amount[chosen], -MOST, MOST)
     amount = amount[~np.isnan(amount)]
@@ -88,7 +91,7 @@ def learn_norms(book: Ledger, chosen: Bools, length: int) -> Norms:
     return Norms(
         float(held.mean()) if len(held) else 0.0,
         max(size, LEAST) if size > 0 else 1.0,
-        int(length * max(fast, 1e6)),
+        int(BURST_ROWS * length * max(fast, 1e6)),
     )
 
 
@@ -113,15 +116,18 @@ class _Past:
         self.time, self.known = _before(book.time), _before(~np.isnan(book.amount))
         self.amount = _before(np.clip(np.nan_to_num(book.amount), -MOST, MOST))
 
-    def summary(self, first: int) -> tuple[Floats, Floats, Floats]:
+    def summary(self, first: int) -> tuple[Floats, ...]:
         """Return the columns of `Usual` for one chunk of rows."""
         rows = slice(first, min(first + _CHUNK, len(self.book)))
         now, past = self.book.time[rows, None], self.time[rows]
         earlier = np.arange(rows.start, rows.stop) - self.begin[rows]
         seen = (np.arange(ROWS) >= ROWS - earlier[:, None]) & (past >= now - self.context)
+        count, known = seen.sum(axis=1), seen & self.known[rows]
         recent = (seen & (past >= now - self.norms.burst_us)).sum(axis=1)
-        amount, spread = self._amounts(self.amount[rows], seen & self.known[rows])
-        return amount, spread, (recent + 0.5) / (seen.sum(axis=1) + SHRINK)
+        as_much = known & (self.amount[rows] == np.clip(self.book.amount[rows, None], -MOST, MOST))
+        amount, spread = self._amounts(self.amount[rows], known)
+        pace = (1 + recent) / np.sqrt(1 + count - recent)
+        return amount, spread, pace, as_much.sum(axis=1) / (count + SHRINK)
 
     def _amounts(self, amount: Floats, seen: Bools) -> tuple[Floats, Floats]:
         count = seen.sum(axis=1)

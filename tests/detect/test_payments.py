@@ -7,11 +7,11 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from pipeline.detect import PaymentDetector, Payments
+from pipeline.detect import PaymentDetector, Payments, joint
 from pipeline.errors import BundleError, DataError, NotEnoughData
 
 DAY = 86_400_000_000
-COLUMNS = ("own", "spread", "recent", "others terminal")
+COLUMNS = ("own", "spread", "pace", "same", "others terminal")
 TOLD = (*COLUMNS, "known entity 7", "fraud entity 7", "known terminal 7", "fraud terminal 7")
 CARDS, EACH = 100, 120
 
@@ -27,7 +27,7 @@ def history(seed=0, unit=1.0, frauds=0.0, labels=False):
     loud, quiet = rng.random(count) < frauds, rng.random(count) < (frauds if labels else 0)
     amount[loud] *= 5
     errors = rng.normal(size=(count, 4)) ** 2
-    columns = [own, own, rng.beta(2, 8, count), rng.exponential(1, count)]
+    columns = [own, own, rng.gamma(2, 1, count), np.zeros(count), rng.exponential(1, count)]
     if labels:
         known = rng.poisson(6, count).astype(float)
         bad = np.where(quiet, np.minimum(known, rng.poisson(5, count)), 0.0)
@@ -114,6 +114,72 @@ def test_payments_after_a_surprise_surprise_more():
     assert detector.score(replace(rows, amount=amount)).score[second] > once
 
 
+def test_what_was_odd_is_remembered_for_a_while_and_by_its_own_entity():
+    rows, *_ = history()
+    detector = fitted(rows)
+    first = np.flatnonzero(rows.entity == 3)[40]
+    amount = rows.amount.copy()
+    amount[first] = rows.evidence[first, 0] * 8
+    raised = detector.score(replace(rows, amount=amount)).score > detector.score(rows).score
+    after = (rows.entity == 3) & (rows.time > rows.time[first])
+    late = after & (rows.time > rows.time[first] + detector.memory // timedelta(microseconds=1))
+    assert raised[after][:8].all()
+    assert not raised[late | (rows.entity != 3)].any()
+    assert raised.sum() <= 1 + joint.ROWS
+
+
+def test_a_memory_of_the_wildest_payments_stays_finite_and_bounded():
+    own, time = np.full(100, 1e6), np.arange(100) * 1_000_000
+    memory = joint.remembered(own, np.zeros(100, np.int64), time)
+    assert memory[0] < 0.001
+    assert (memory <= joint.MOST_MEMORY).all()
+    assert memory[1:].min() > joint.MOST_MEMORY - 2
+
+
+def test_an_ordinary_payment_is_no_alarm_for_the_frauds_before_it():
+    rows, *_ = history()
+    detector, amount = fitted(rows), rows.amount.copy()
+    mine = np.flatnonzero(rows.entity == 3)[40:60]
+    amount[mine[:6]] = rows.evidence[mine[:6], 0] * 8
+    amount[mine[6:]] = rows.evidence[mine[6:], 0] * np.where(np.arange(14) % 2, 1.0, 2.2)
+    flag = detector.score(replace(rows, amount=amount)).flag
+    assert flag[mine[:6]].all()
+    assert flag[mine[6::2]].mean() > 0.5
+    assert not flag[mine[7::2]].any()
+
+
+def test_ordinary_payments_are_hardly_remembered():
+    rows, *_ = history()
+    detector = fitted(rows)
+    nats = detector.curves_["own"](np.abs(rows.amount - rows.evidence[:, 0]) / rows.evidence[:, 1])
+    assert np.quantile(joint.remembered(nats, rows.entity, rows.time), 0.9) < 3
+
+
+def test_pace_or_amount_is_reason_enough():
+    quiet = {"own": np.zeros(1), "all": np.zeros(1), "pace": np.zeros(1)}
+    nothing = {"others terminal": np.zeros(1)}
+
+    def score(**nats):
+        found = {**quiet, **{name: np.array([value]) for name, value in nats.items()}}
+        found["pace"] = joint.hasty(found["pace"], np.zeros(1))
+        return float(joint.together(found, nothing, 0.0)[0])
+
+    hasty, large = score(pace=4.0), score(own=9.0)
+    assert min(hasty, large) > score(pace=2.0, own=3.0)
+    assert score(pace=30.0) == hasty
+    assert score(own=9.0, all=9.0) > large
+    assert score(pace=4.0, own=9.0) > large
+
+
+def test_a_haste_of_the_same_amount_again_is_less_odd():
+    rows, *_ = history()
+    detector, evidence = fitted(rows), rows.evidence.copy()
+    evidence[50, 2] = 20.0
+    once = detector.score(replace(rows, evidence=evidence)).score[50]
+    evidence[50, 3] = 0.9
+    assert detector.score(replace(rows, evidence=evidence)).score[50] < 0.6 * once
+
+
 def test_labels_raise_what_resembles_confirmed_fraud():
     rows, *_ = history(seed=5, frauds=0.01, labels=True)
     later, loud_later, quiet_later = history(seed=6, frauds=0.01, labels=True)
@@ -170,6 +236,18 @@ def test_the_share_names_the_channel_that_was_odd():
     share = detector.score(replace(rows, amount=amount, errors=errors)).share
     assert share[50].argmax() == 0
     assert share[60].argmax() == 2
+
+
+def test_no_hour_is_odd_where_hardly_a_day_was_learned_from():
+    rows, *_ = history()
+    hours = replace(rows, time=rows.time // 60)
+    detector = PaymentDetector(COLUMNS, ("terminal",))
+    detector.fit(hours, since=DAY // 2, per_second=60 / 86400, merge_us=10_000_000)
+    errors = rows.errors.copy()
+    errors[60, 2] = 1e4
+    odd = replace(hours, errors=errors)
+    np.testing.assert_array_equal(detector.score(odd).score, detector.score(hours).score)
+    assert fitted(rows).score(replace(rows, errors=errors)).score[60] > fitted(rows).score(rows).score[60]
 
 
 def test_it_comes_back_from_json_with_the_same_scores():

@@ -154,6 +154,40 @@ def test_one_wild_payment_does_not_make_the_next_look_usual(make):
     assert own[21] < 1.1 * own[20]
 
 
+def payments_of_one(make, amounts, minutes):
+    count = len(amounts)
+    return pa.table(
+        {
+            "id": [f"{i:03}" for i in range(count)],
+            "entity": ["a"] * count,
+            "time": pa.array(np.asarray(minutes) * 60_000_000, pa.int64()).cast(make.TIME),
+            "amount": np.asarray(amounts, float),
+            "terminal": ["x"] * count,
+            "country": ["de"] * count,
+        }
+    )
+
+
+def test_what_is_paid_again_and_again_is_told_from_what_is_new(make):
+    table = payments_of_one(make, [9.99, 30.0, 9.99, 31.0, 9.99, 32.0, np.nan, np.nan], np.arange(8) * 60)
+    preparer = new_preparer(stream_of(label=None)).fit(table)
+    (series,) = preparer.transform(table)
+    same = series.evidence[:, preparer.evidence_.index("same")]
+    assert (same[[2, 4]] > 0.2).all()
+    assert not same[[0, 1, 3, 5, 6, 7]].any()
+
+
+def test_haste_is_odd_and_less_so_for_whom_much_is_known(make):
+    slow = np.arange(40) * 60
+    late = payments_of_one(make, range(1, 44), [*slow, *(slow[-1] + np.arange(1, 4))])  # a short burst
+    preparer = new_preparer(stream_of(label=None)).fit(payments_of_one(make, range(1, 41), slow))
+    early = payments_of_one(make, range(1, 5), range(4))
+    at = preparer.evidence_.index("pace")
+    (old,), (new,) = preparer.transform(late), preparer.transform(early)
+    assert old.evidence[-1, at] > 1.4 * old.evidence[39, at]
+    assert new.evidence[-1, at] > 2 * old.evidence[-1, at]
+
+
 @pytest.mark.parametrize("unit", [0.01, 100.0, 1e6])
 def test_evidence_is_the_same_in_cents_and_in_euros(make, unit):
     table = make.payments(300)
