@@ -55,7 +55,8 @@ def moment(us: int) -> datetime:
 class Rows:
     """One series with what the model made of it.
 
-    errors: squared, per view and channel [V, T, C]; expected: in own units, the mean of the views [T, C].
+    errors: squared, per view and channel [V, T, C], each view twice where channels have a season; expected:
+    in own units, the mean of the views [T, C].
     """
 
     series: Series
@@ -146,8 +147,12 @@ def _rows(
 def _compare(
     stream: Stream, preparer: Preparer, series: Series, views: Sequence[NDArray[np.float32]]
 ) -> Rows:
-    channel_of, count = preparer.features_.channel_of, len(stream.channels)
-    errors = [channel_errors(squared_errors(series.values, made), channel_of, count) for made in views]
+    features, count = preparer.features_, len(stream.channels)
+    squared = [squared_errors(series.values, made) for made in views]
+    if features.aspects:
+        errors = [off[:, shown] for off in squared for shown in features.aspects]
+    else:
+        errors = [channel_errors(off, features.channel_of, count) for off in squared]
     mean = sum(views[1:], start=views[0]) / len(views)
     return Rows(series, np.stack(errors), preparer.expected(series, mean))
 

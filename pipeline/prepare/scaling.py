@@ -88,16 +88,16 @@ def _learn(values: Floats) -> tuple[Floats, Floats, Floats]:
     The spread is the largest of three robust ones, so that noise, bursts and rare steps, in which one or
     two of them are 0, all get a scale that fits: interquartile range, middle 98 %, usual move.
     """
-    low, first, center, third, high = _quantiles(values, 0.01, 0.25, 0.5, 0.75, 0.99)
+    low, first, center, third, high = quantiles(values, 0.01, 0.25, 0.5, 0.75, 0.99)
     move = np.abs(values - center)
     move[~(move > np.maximum(1e-9 * np.abs(center), TINY))] = np.nan  # less is rounding
-    (usual,) = _quantiles(move, 0.5)
+    (usual,) = quantiles(move, 0.5)
     scale = np.maximum.reduce([(third - first) / NORMAL_IQR, (high - low) / WIDE, usual / RARE])
     count = (~np.isnan(values)).sum(axis=0).astype(np.float64)
     return center, np.where(usual > 0, scale, 0.0), count
 
 
-def _quantiles(values: Floats, *shares: float) -> list[Floats]:
+def quantiles(values: Floats, *shares: float) -> list[Floats]:
     """Return quantiles of each column of [N, C] as `numpy.nanquantile` does, 0 for an empty column."""
     if not len(values):
         return [np.zeros(values.shape[1]) for _ in shares]

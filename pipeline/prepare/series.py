@@ -27,6 +27,9 @@ class Features:
 
     names: tuple[str, ...]
     channel_of: npt.NDArray[np.int32]
+    aspects: tuple[npt.NDArray[np.int32], ...] = ()
+    """Features that together show every channel once, in its order; each such set is judged on its own.
+    Empty: all features together are one."""
 
     def __len__(self) -> int:
         return len(self.names)
