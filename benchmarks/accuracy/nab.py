@@ -1,13 +1,16 @@
 """NAB: real and made-up series of one channel, judged by NAB's own scoring, standard profile.
 
-Fit on each file's probation (15 %, at most 750 rows), score every row. One threshold for the whole corpus,
-the one that scores best, is NAB's rule for everyone; the total at a score of 1, which no label chose,
-stands beside it.
+Fit on each file's probation (15 %, at most 750 rows), score every row. NAB counts every row over the
+threshold outside a window, so that what is judged is `onset`, where something begins; the baselines' errors,
+over their mean in probation, are turned into onsets by the same function. One threshold for the whole corpus,
+the one that scores best, is NAB's rule for everyone; the total at an onset of 1, which no label chose, stands
+beside it, and that of the score, which is high for as long as an anomaly lasts.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +20,10 @@ from benchmarks.accuracy import baselines, ours
 from benchmarks.accuracy.data import table, values
 from benchmarks.accuracy.nab_scoring import Piece, probation, sweep, total_at
 from benchmarks.accuracy.work import OURS, TRIVIAL, Arrays, Done, Figure, Job, Line, Settings, Target, Verdict
+from pipeline.detect import onsets
 
 NAME, TITLE, READS, ALONE = "nab", "NAB, standard profile", ("nab",), False
-STANDARD, OWN = "standard profile", "standard profile at score 1"
+STANDARD, OWN, SUSTAINED = "standard profile", "standard profile at onset 1", "standard profile by score"
 TARGETS = (Target(STANDARD, 60, 72, against=("HTM",)),)
 PUBLISHED = {"HTM": 71.2}
 PUBLISHED_ON_ALL = {"ARTime, all files": 74.9, "HTM, all files": 70.1, "RCF, all files": 51.7}
@@ -39,7 +43,8 @@ def run(job: Job, settings: Settings) -> Arrays:
     if job.method == OURS:
         asked = table(frame, ["timestamp", "value"])
         return ours.detected(asked, settings, time="timestamp", channels=("value",), train_rows=train_rows)
-    return {"score": baselines.errors(job.method, values(frame, ["value"]), train_rows).mean(axis=1)}
+    off = baselines.errors(job.method, values(frame, ["value"]), train_rows).mean(axis=1)
+    return {"onset": onsets(off / max(float(off[:train_rows].mean()), 1e-9))}
 
 
 def judge(data: Path, done: Done) -> Verdict:
@@ -48,15 +53,18 @@ def judge(data: Path, done: Done) -> Verdict:
     lines = [Line(m, "published", {STANDARD: v}) for m, v in (PUBLISHED | PUBLISHED_ON_ALL).items()]
     figures = []
     for method in (*TRIVIAL, OURS):
-        scores = {j.series: a["score"].astype(np.float64) for j, a in done.items() if j.method == method}
-        if not scores:
+        mine = {job.series: arrays for job, arrays in done.items() if job.method == method}
+        if not mine:
             continue
-        silent = {name: np.full(int(count), -np.inf) for name, count in rows.items()}
-        pieces = {str(n): Piece(scores.get(str(n), silent[n]), windows[str(n)]) for n in rows.index}
+        pieces = _pieces(mine, "onset", rows, windows)
         best = sweep(list(pieces.values()))
-        found = {STANDARD: best.total}
+        found = {
+            STANDARD: best.total,
+            OWN: total_at(list(pieces.values()), 1.0),
+            "best threshold": best.threshold,
+        }
         if method == OURS:
-            found |= {"best threshold": best.threshold, OWN: total_at(list(pieces.values()), 1.0)}
+            found |= {SUSTAINED: sweep(list(_pieces(mine, "score", rows, windows).values())).total}
         lines.append(Line(method, "ours" if method == OURS else "baseline", found))
         figures += [
             Figure("NAB", name, method, STANDARD, total_at([piece], best.threshold))
@@ -64,6 +72,19 @@ def judge(data: Path, done: Done) -> Verdict:
             if piece.windows
         ]
     return Verdict(lines, figures)
+
+
+def _pieces(
+    mine: Mapping[str, Arrays], column: str, rows: pd.Series, windows: Mapping[str, list[tuple[int, int]]]
+) -> dict[str, Piece]:
+    """Return every file with a column of what was made of it; one that failed is silent."""
+    return {
+        str(name): Piece(
+            mine[str(name)][column].astype(np.float64) if str(name) in mine else np.full(int(count), -np.inf),
+            windows[str(name)],
+        )
+        for name, count in rows.items()
+    }
 
 
 def read(data: Path) -> pd.DataFrame:

@@ -25,8 +25,8 @@ def detected(table: pa.Table, settings: Settings, **asked: Any) -> Arrays:
         asked: fields of `pipeline.oneshot.Ask`.
 
     Returns:
-        `score` float64 [T] (1 is the threshold), `flag` [T], `top` names [T, 3], `per_second` of the alert
-        budget, `merge_s` within which flags are one alarm.
+        `score` float64 [T] (1 is the threshold), `onset` float32 [T] (of sensors), `flag` [T], `top` names
+        [T, 3], `per_second` of the alert budget, `merge_s` within which flags are one alarm.
 
     Raises:
         ValueError: a score is missing or not finite: every row must have one.
@@ -44,6 +44,7 @@ def detected(table: pa.Table, settings: Settings, **asked: Any) -> Arrays:
     alert = found.stream.alert
     return {
         "score": score,
+        **{name: found.scores[name].to_numpy() for name in ("onset",) if name in found.scores.column_names},
         "flag": found.scores["flag"].to_numpy(zero_copy_only=False).astype(bool),
         "top": np.array([["" if n is None else str(n) for n in row] for row in zip(*names, strict=True)]),
         "per_second": np.array(alert.false_alarms.per_second),

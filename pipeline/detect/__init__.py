@@ -7,6 +7,7 @@ who contributed, and events. Pure functions and frozen thresholds: no files, no 
 from pipeline.detect.contributions import contributions
 from pipeline.detect.detector import Detector, HeldOut, Scored
 from pipeline.detect.events import events
+from pipeline.detect.onset import onsets
 from pipeline.detect.payments import PaymentDetector, Payments
 from pipeline.detect.rows import RowMeans, channel_errors, squared_errors
 from pipeline.detect.threshold import Threshold
@@ -22,5 +23,6 @@ __all__ = [
     "channel_errors",
     "contributions",
     "events",
+    "onsets",
     "squared_errors",
 ]

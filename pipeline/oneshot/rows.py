@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from pipeline.detect import events
+from pipeline.detect import Detector, PaymentDetector, events, onsets
 from pipeline.detect.contributions import largest
 from pipeline.events import Event
 from pipeline.models.bundle import Bundle
@@ -38,6 +38,8 @@ class RowScores:
 
     score: Singles
     """High is anomalous, 1 is the threshold; finite."""
+    onset: Singles
+    """Sensors: 1 or more where something begins; 0 where nothing does, and for transactions."""
     flag: NDArray[np.bool_]
     """Whether the row is over the threshold and still shows it; never of a row that is not `judged`."""
     judged: NDArray[np.bool_]
@@ -63,6 +65,7 @@ def judge_rows(
     count, width = layout.records.num_rows, len(layout.stream.channels)
     out = RowScores(
         score=np.full(count, np.nan, np.float32),
+        onset=np.zeros(count, np.float32),
         flag=np.zeros(count, np.bool_),
         judged=np.zeros(count, np.bool_),
         channel=np.full((count, TOP), -1, np.int64),
@@ -74,7 +77,7 @@ def judge_rows(
     done, found = 0, []
     for rows in _batches(layout, max(1, BATCH // max(width, 1))):
         judged = _judge(scorer, layout, rows, until)
-        _place(out, layout, rows, judged)
+        _place(out, layout, rows, judged, scorer.detector)
         found += [event for one in judged for event in _events(layout, one, scorer.preparer.step_us)]
         done += len(rows)
         if on_rows:
@@ -134,7 +137,13 @@ def _batches(layout: Layout, most: int) -> Iterator[Ints]:
             begin = int(end)
 
 
-def _place(out: RowScores, layout: Layout, rows: Ints, judged: Sequence[Judged]) -> None:
+def _place(
+    out: RowScores,
+    layout: Layout,
+    rows: Ints,
+    judged: Sequence[Judged],
+    detector: Detector | PaymentDetector,
+) -> None:
     """Give each row what was made of its grid cell, or of its transaction."""
     code = {name: number for number, name in enumerate(layout.entities)}
     starts = np.searchsorted(layout.entity[rows], np.arange(len(layout.entities) + 1))
@@ -151,6 +160,9 @@ def _place(out: RowScores, layout: Layout, rows: Ints, judged: Sequence[Judged])
         mine = times[first:last]
         at = np.searchsorted(series.time, mine)
         _fill(out, one, rows[first:last], at)
+        if isinstance(detector, Detector):
+            joint = one.scored.raw.astype(np.float64) * detector.threshold_.value
+            out.onset[rows[first:last]] = onsets(joint)[at]
 
 
 def _fill(out: RowScores, one: Judged, rows: Ints, at: Ints) -> None:

@@ -16,7 +16,7 @@ from pipeline.oneshot.rows import TOP, RowScores
 
 
 def scores_table(table: pa.Table, ask: Ask, layout: Layout, rows: RowScores) -> pa.Table:
-    """Return entity, time (and id), score, flag and the three channels that contributed most.
+    """Return entity, time (and id), score, flag (and onset) and the three channels that contributed most.
 
     `top1_channel`, `top1_share`, `top1_expected`, `top1_actual` and so on are null where there is none;
     expected and actual are in the channel's own units, null where a number means nothing.
@@ -30,6 +30,8 @@ def scores_table(table: pa.Table, ask: Ask, layout: Layout, rows: RowScores) -> 
     if ask.id:
         columns["id"] = table.column(ask.id)
     columns |= {"score": pa.array(rows.score), "flag": pa.array(rows.flag)}
+    if ask.kind == "sensor":
+        columns["onset"] = pa.array(rows.onset)
     names = pa.array([layout.names[c] for c in layout.stream.channels], pa.string())
     for place in range(TOP):
         columns |= _top(rows, place, names)

@@ -77,7 +77,7 @@ def test_nab_is_perfect_where_each_window_is_flagged_at_its_start(data):
     for name, known in windows.items():
         score = np.zeros(sizes[name])
         score[[first for first, _ in known]] = 1
-        done[Job("nab", name, OURS)] = {"score": score}
+        done[Job("nab", name, OURS)] = {"onset": score, "score": score}
     figures = nab.judge(data, done).lines[-1].figures
     assert figures[nab.STANDARD] == figures[nab.OWN] == pytest.approx(100)
 

@@ -25,7 +25,8 @@ def test_every_row_has_a_finite_score_in_the_tables_order(name, request):
     found = request.getfixturevalue(name)
     table, ask, scores = found.table, found.ask, found.scores
     assert scores.num_rows == table.num_rows
-    assert scores.column_names == ["entity", "time", *(["id"] if ask.id else []), "score", "flag", *TOP]
+    kept = [*(["id"] if ask.id else []), "score", "flag", *(["onset"] if ask.kind == "sensor" else [])]
+    assert scores.column_names == ["entity", "time", *kept, *TOP]
     assert scores["time"].equals(table[ask.time])
     assert np.isfinite(scores["score"].to_numpy()).all()
     assert scores["score"].to_numpy()[found.rows.flag].min(initial=1) >= 1
@@ -45,6 +46,14 @@ def test_the_scores_are_those_of_the_one_scoring_path(one):
 def test_an_exactly_regular_table_has_a_score_of_its_own_for_each_row(one):
     assert len(np.unique(one.layout.time)) == one.table.num_rows
     assert one.rows.judged.all()
+
+
+def test_a_fault_has_one_onset_where_it_begins(one):
+    onset = one.scores["onset"].to_numpy()
+    begins = np.flatnonzero(onset >= 1)
+    assert onset[kit.FAULT].argmax() < 10
+    assert (begins >= kit.FAULT.start).sum() <= 10
+    assert len(begins) < 0.01 * len(onset)
 
 
 def test_a_fault_is_found_where_it_is_and_named(one):
