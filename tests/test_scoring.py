@@ -204,7 +204,7 @@ def test_a_slice_needs_only_its_context_whatever_the_looks(pumps, name):
 def test_rows_that_wait_have_no_score_and_then_never_change(pumps):
     scorer, rows = scorer_of(pumps, lookahead=30, spans=(2, 8, 64), memory=60), plant()
     whole, seen = judged(scorer, rows, until=newest(rows)), {}
-    assert 30 < scorer.settle / timedelta(minutes=1) <= 30 + 1 + 3 + 1
+    assert scorer.settle / timedelta(minutes=1) == (1 + 4 + 30) + 3 + 1
     for minute in range(1200, 2200, 90):
         until = START + timedelta(minutes=minute)
         now = judged(scorer, between(rows, START, until), until=until)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -17,12 +16,14 @@ from numpy.typing import NDArray
 
 from pipeline.detect import calibrate
 from pipeline.detect.clusters import Scores
-from pipeline.detect.looks import drift, flags, looks, reach
+from pipeline.detect.looks import PRESENT, drift, flags, looks, reach
 from pipeline.detect.threshold import MIN_ROWS, Threshold, fit_threshold
 from pipeline.errors import BundleError, DataError, NotEnoughData
 
 MEDIAN_FLOOR = 1.0  # of a joint: where most rows hardly err, only what is above usual is drift
-DOUBT = 1.0  # of a spread that was seen once: it may be twice as wide
+DOUBT = 2.0  # of a spread that was seen once: it may be three times as wide
+NARROWING = 0.35  # power of its span that a look narrows with where rows depend on one another; else 0.5
+OFTEN = 8  # times a look must have been held out for its own spread to be believed
 LEAST_SPREAD = 0.0025  # of a look's median: what never varied may vary by a hundredth
 DEVIATIONS = 4.0  # a look's level lies so many spreads above its median
 ONE_DEVIATION = 0.8413  # quantile of a normal distribution that lies one deviation above its median
@@ -72,11 +73,12 @@ class Detector:
     followed one that has lasted as long.
 
     The joint is looked at over several `spans` of rows: a short one sees what is sharp, a long one what is
-    faint and lasts. Each look has a threshold of its own for an equal share of the alert budget, never below
-    four spreads above its median on held-out normal rows; a longer one learns it without the rows that the
-    shortest flags, or short faults among them would blind it. A row's score is the highest look. A flag asks
-    for more: what is over the threshold in a long look must still show in the shortest, and must not come
-    from rows that the shortest has flagged before, or a fault would go on long after it has ended.
+    faint and lasts. Each look has a threshold of its own for its share of the alert budget (one of fewer
+    than 16 rows has half of a longer one's), never below four spreads above its median on held-out normal
+    rows; a longer one learns it without the rows that shorter ones flag, or short faults among them would
+    blind it. A row's score is the highest look. A flag asks for more: what is over the threshold in a long
+    look must still show in a short one, and must not come from rows that shorter ones have flagged before,
+    or a fault would go on long after it has ended.
 
     Args:
         spans: of the looks, in rows, each a multiple of the one before; `(1,)` for no smoothing.
@@ -99,7 +101,7 @@ class Detector:
 
     def __init__(
         self,
-        spans: Sequence[int] = (16, 64, 256),
+        spans: Sequence[int] = (1, 4, 16, 64, 256),
         lookahead: int = 0,
         memory: int = 1024,
         *,
@@ -161,22 +163,23 @@ class Detector:
         self.usual_ = np.stack([_usual(each) for each in parts])
         self.median_ = np.array([_median(self._view(sample[v], v)) for v in range(views)])
         joint = [self._judge(h.errors)[0] for h in held_out]
-        seen = [looks(j, self.spans, self.lookahead) for j in joint]
-        levels = _levels(np.concatenate(seen, axis=1), self.spans)
-        shortest = _lay_out(held_out, [look[0] for look in seen])
-        share = partial(
-            fit_threshold,
-            per_second=per_second / len(levels),
-            seconds=seconds or _watched(shortest.time, step_us),
-            gap_us=gap_us(merge_us, step_us),
-        )
-        self.thresholds_ = [share(shortest, floor=float(levels[0]))]
-        if len(levels) > 1:
-            seen = [self._without_sharp(*each) for each in zip(joint, seen, strict=True)]
+        self.thresholds_ = []
+        for number in range(len(self.spans)):
+            seen = [looks(each, self.spans, self.lookahead) for each in joint]
             levels = _levels(np.concatenate(seen, axis=1), self.spans)
-            for number, level in enumerate(levels[1:], start=1):
-                scores = _lay_out(held_out, [look[number] for look in seen])
-                self.thresholds_.append(share(scores, floor=float(level)))
+            if number == len(levels):
+                break
+            scores = _lay_out(held_out, [look[number] for look in seen])
+            seconds = seconds or _watched(scores.time, step_us)
+            found = fit_threshold(
+                scores,
+                per_second=per_second * _shares(self.spans[: len(levels)])[number],
+                seconds=seconds,
+                gap_us=gap_us(merge_us, step_us),
+                floor=float(levels[number]),
+            )
+            self.thresholds_.append(found)
+            joint = [_quiet(each, look[number], found) for each, look in zip(joint, seen, strict=True)]
         self.spans = self.spans[: len(self.thresholds_)]
         return self
 
@@ -211,12 +214,6 @@ class Detector:
     @property
     def _measured(self) -> NDArray[np.bool_]:
         return np.asarray(self.slack_ == 0)
-
-    def _without_sharp(self, joint: Floats, seen: Floats) -> Floats:
-        """Return looks [S, T] without the rows that the shortest flags: they need no longer one."""
-        with np.errstate(invalid="ignore"):
-            sharp = seen[0] >= self.thresholds_[0].value
-        return looks(np.where(sharp, np.nan, joint), self.spans, self.lookahead)
 
     def _units(self, errors: Errors, view: int) -> NDArray[np.float32]:
         units = calibrate.roots(errors, self.slack_) / self.scale_[view].astype(np.float32)
@@ -309,6 +306,12 @@ class Detector:
         return made
 
 
+def _quiet(joint: Floats, look: Floats, threshold: Threshold) -> Floats:
+    """Return the joint [T] without the rows that a look flags: they need no longer one."""
+    with np.errstate(invalid="ignore"):
+        return np.where(look >= threshold.value, np.nan, joint)
+
+
 def gap_us(merge_us: int, step_us: int | None) -> int:
     """Return how far apart flags of one anomaly may lie: rows next to each other always belong."""
     return max(merge_us, step_us or 0)
@@ -336,23 +339,33 @@ def _median(joint: Floats) -> float:
     return max(float(np.nanmedian(joint)), MEDIAN_FLOOR)
 
 
+def _shares(spans: Sequence[int]) -> Floats:
+    """Return each look's share of the alert budget; one of fewer than 16 rows has half of a longer one's.
+
+    Those that are sharp see much the same, so that the budget is divided as if there were but one of them.
+    """
+    sharp = np.asarray(spans) < PRESENT
+    return np.asarray(np.where(sharp, 0.5, 1.0) / ((~sharp).sum() + 0.5 * bool(sharp.any())))
+
+
 def _levels(seen: Floats, spans: Sequence[int]) -> Floats:
     """Return where looks [S, N] begin to be unusual, the shortest at least; not those held out too briefly.
 
     By quantiles, which a few anomalies among the held-out rows do not move. A long look was held out only a
-    few times over: its spread is at least what averaging so many rows would leave of the shortest's.
+    few times over: its spread is at least what averaging so many rows leaves of the shortest's. Where it was
+    held out less than eight times, what is usual may wander more slowly than was seen (errors have a long
+    memory: Beran, "Statistics for Long-Memory Processes", 1994), and averaging leaves more.
     """
     known = [look[~np.isnan(look)] for look in seen]
     enough = [known[0], *(look for look in known[1:] if len(look) >= MIN_ROWS)]
     if not len(known[0]):
         raise NotEnoughData("no held-out row was observed")
     middle, high = np.array([np.quantile(look, (0.5, ONE_DEVIATION)) for look in enough]).T
-    spread = high - middle
-    least = spread[0] * np.sqrt(spans[0] / np.asarray(spans[: len(enough)]))
-    least = np.maximum(least, LEAST_SPREAD * middle)
-    times = np.array([max(len(look) / span, 0.5) for look, span in zip(enough, spans, strict=False)])
-    spread = np.maximum(spread, least) * (1 + DOUBT / np.sqrt(times))
-    return np.asarray(np.maximum(1.0, middle + DEVIATIONS * spread))
+    spread, rows = high - middle, np.asarray(spans[: len(enough)])
+    times = np.maximum(np.array([len(look) for look in enough]) / rows, 0.5)
+    least = np.maximum(rows**-0.5, rows**-NARROWING * np.minimum(1, np.sqrt(OFTEN / times)))
+    spread = np.maximum.reduce([spread, spread[0] * least / least[0], LEAST_SPREAD * middle])
+    return np.asarray(np.maximum(1.0, middle + DEVIATIONS * spread * (1 + DOUBT / np.sqrt(times))))
 
 
 def _lay_out(held_out: Sequence[HeldOut], joint: Sequence[Floats]) -> Scores:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from pipeline.errors import DataError
 
-SUPPORT = 0.25  # of a span's rows must be known
+SUPPORT, LEAST = 0.25, 4  # share of a span's rows that must be known, and how many of a short one's
 USUAL = 1.0  # the joint of a usual row
+PRESENT = 16  # rows: what a longer look is over for must still show in one of so many
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -30,10 +31,8 @@ def ahead(span: int, lookahead: int) -> int:
 def reach(spans: Sequence[int], lookahead: int) -> tuple[int, int]:
     """Return how many rows before and after a row its looks and its flag depend on."""
     later = [ahead(span, lookahead) for span in spans]
-    before = max(span - 1 - after for span, after in zip(spans, later, strict=True))
-    if len(spans) == 1:
-        return before, later[0]
-    return max(before, spans[0]) + spans[0] - 1 - later[0], max(later) + later[0]
+    before = [span - 1 - after for span, after in zip(spans, later, strict=True)]
+    return sum(before) + sum(spans[:-1]), sum(later)
 
 
 def drift(joint: Floats, memory: int, usual: float) -> Floats:
@@ -59,9 +58,10 @@ def looks(joint: Floats, spans: Sequence[int], lookahead: int) -> Floats:
     """Average `joint` [T] over each of `spans` [S, T], centred as far as `lookahead` rows allow.
 
     Missing rows are left out of an average; a row that is missing itself has none (NaN), nor has one that
-    knows less than a quarter of a longer span. In the shortest span it has: rows that are at most usual fill
-    the quarter up, or every gap would end in averages of one row. Each span's sum is made of sums over the
-    span before it, in one fixed order, so that rounding does not depend on where a slice begins.
+    knows less than a quarter of a span of more than 16 rows. In a shorter one, and in the shortest, it has:
+    rows that are at most usual fill the quarter, or four rows, up, or every gap would end in averages of one
+    row. Each span's sum is made of sums over the span before it, in one fixed order, so that rounding does
+    not depend on where a slice begins.
     """
     check(spans)
     known = ~np.isnan(joint)
@@ -73,8 +73,8 @@ def looks(joint: Floats, spans: Sequence[int], lookahead: int) -> Floats:
         total, count = (_trailing(sums, width, span // width) for sums in (total, count))
         width, shift = span, ahead(span, lookahead)
         here = slice(shift, shift + len(joint))
-        least = SUPPORT * span
-        enough = known & (count[here] >= least) if number else known
+        least = max(SUPPORT * span, min(LEAST, span))
+        enough = known & (count[here] >= least) if number and span > PRESENT else known
         sums, rows = total[here][enough], count[here][enough]
         fill = np.maximum(least - rows, 0.0)
         out[number, enough] = (sums + fill * np.minimum(sums / rows, USUAL)) / (rows + fill)
@@ -85,9 +85,9 @@ def flags(joint: Floats, seen: Floats, reached: Floats, spans: Sequence[int], lo
     """Return the rows [T] over the threshold that still show it, and not only because of what is over.
 
     A row that is over in the shortest look is flagged. One that is over in a longer look must be as far up in
-    the shortest as well; and the longer look must not be over because of rows that the shortest flagged: it
-    is over without them, or such a row lies at most the shortest span back. A spike or a short fault would
-    else go on being flagged, in pieces, for as long as the longest look remembers it.
+    one of at most 16 rows as well; and it must not be over because of rows that shorter looks, of at most 16
+    rows, flagged: it is over without them, or such a row lies at most one shorter span, or 16 rows, back. A
+    spike or a short fault would else go on being flagged for as long as the longest look remembers it.
 
     Args:
         joint: of each row [T].
@@ -98,13 +98,20 @@ def flags(joint: Floats, seen: Floats, reached: Floats, spans: Sequence[int], lo
     """
     with np.errstate(invalid="ignore"):
         over = seen >= reached[:, None]
-        sharp = over[0]
-        if len(spans) == 1:
-            return np.asarray(sharp)
-        faint = looks(np.where(sharp, np.nan, joint), spans, lookahead) >= reached[:, None]
-        shows = over & (seen[0] >= reached[:, None])
-    lately = _trailing(sharp.astype(np.float64), 1, spans[0] + 1) > 0
-    return np.asarray(sharp | (shows & (faint | lately)).any(axis=0))
+        sharp = flagged = over[0]
+        for number in range(1, len(spans)):
+            present = seen[min(number, _present(spans))] >= reached[number]
+            quiet = np.where(sharp, np.nan, joint)
+            faint = looks(quiet, spans[: number + 1], lookahead)[number] >= reached[number]
+            lately = _trailing(sharp.astype(np.float64), 1, min(spans[number - 1], PRESENT) + 1) > 0
+            flagged = flagged | (over[number] & present & (faint | lately))
+            sharp = flagged if spans[number] <= PRESENT else sharp
+    return np.asarray(flagged)
+
+
+def _present(spans: Sequence[int]) -> int:
+    """Return which look tells what is there now: the longest of at most 16 rows, else the shortest."""
+    return max((number for number, span in enumerate(spans) if span <= PRESENT), default=0)
 
 
 def _trailing(sums: Floats, width: int, times: int) -> Floats:

@@ -173,7 +173,8 @@ def test_raw_shows_the_onset_at_once_and_smoothing_quiets_single_rows(sim, detec
     errors[20:] = 40
     scored = detector.score(np.stack([errors, errors]))
     assert scored.raw[20] > 1 > scored.raw[19]
-    assert scored.score[20] < scored.raw[20]
+    smooth = sim.fitted(NORMAL[0], spans=(16, 64)).score(errors[None])
+    assert smooth.score[20] < smooth.raw[20]
     alone = sim.fitted(NORMAL[0], spans=(1,), memory=0)
     unsmoothed = sim.judged(alone, errors)
     np.testing.assert_array_equal(unsmoothed.score, unsmoothed.raw)
