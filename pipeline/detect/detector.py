@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.detect import calibrate
 from pipeline.detect.clusters import Scores
-from pipeline.detect.looks import PRESENT, drift, flags, looks, reach
+from pipeline.detect.looks import PRESENT, at_present, drift, flags, looks, reach
 from pipeline.detect.threshold import MIN_ROWS, Threshold, fit_threshold
 from pipeline.errors import BundleError, DataError, NotEnoughData
 
@@ -185,8 +185,8 @@ class Detector:
 
     @property
     def threshold_(self) -> Threshold:
-        """The shortest look's threshold, and how it came about."""
-        return self.thresholds_[0]
+        """That of the look that tells what is there now, of at most 16 rows, and how it came about."""
+        return self.thresholds_[at_present(self.spans)]
 
     def score(self, errors: Errors) -> Scored:
         """Judge the rows of one series, in time order.
@@ -206,7 +206,7 @@ class Detector:
         reached = np.array([threshold.value for threshold in self.thresholds_])
         return Scored(
             score=np.fmax.reduce(seen / reached[:, None], axis=0).astype(np.float32),
-            raw=(joint / reached[0]).astype(np.float32),
+            raw=(joint / self.threshold_.value).astype(np.float32),
             share=share,
             flag=flags(joint, seen, reached, self.spans, self.lookahead),
         )
@@ -246,8 +246,8 @@ class Detector:
     @property
     def diagnostics(self) -> dict[str, float]:
         """How the threshold came about, as numbers for MLflow."""
-        longer = list(zip(self.spans, self.thresholds_, strict=True))[1:]
-        named = {f"{key}.{span}": value for span, one in longer for key, value in asdict(one).items()}
+        each = zip(self.spans, self.thresholds_, strict=True)
+        named = {f"{key}.{span}": value for span, one in each for key, value in asdict(one).items()}
         return {key: float(value) for key, value in (asdict(self.threshold_) | named).items()}
 
     def to_dict(self) -> dict[str, Any]:

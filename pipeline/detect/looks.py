@@ -100,7 +100,7 @@ def flags(joint: Floats, seen: Floats, reached: Floats, spans: Sequence[int], lo
         over = seen >= reached[:, None]
         sharp = flagged = over[0]
         for number in range(1, len(spans)):
-            present = seen[min(number, _present(spans))] >= reached[number]
+            present = seen[min(number, at_present(spans))] >= reached[number]
             quiet = np.where(sharp, np.nan, joint)
             faint = looks(quiet, spans[: number + 1], lookahead)[number] >= reached[number]
             lately = _trailing(sharp.astype(np.float64), 1, min(spans[number - 1], PRESENT) + 1) > 0
@@ -109,7 +109,7 @@ def flags(joint: Floats, seen: Floats, reached: Floats, spans: Sequence[int], lo
     return np.asarray(flagged)
 
 
-def _present(spans: Sequence[int]) -> int:
+def at_present(spans: Sequence[int]) -> int:
     """Return which look tells what is there now: the longest of at most 16 rows, else the shortest."""
     return max((number for number, span in enumerate(spans) if span <= PRESENT), default=0)
 

@@ -83,8 +83,8 @@ def test_obvious_contamination_is_left_out_and_reported(sim):
     errors = np.random.default_rng(2).normal(size=(20000, 4)) ** 2
     errors[7000:7300] += 400
     detector = sim.fitted(errors)
-    assert detector.threshold_.trimmed == 1
-    assert detector.threshold_.held_out_alarms >= 1
+    assert detector.thresholds_[0].trimmed == 1
+    assert detector.thresholds_[0].held_out_alarms >= 1
     assert sim.judged(detector, errors).flag[7005:7300].all()
 
 
@@ -156,9 +156,9 @@ def test_rows_on_no_grid_are_calibrated_over_the_time_they_span(sim):
 def test_diagnostics_are_numbers(sim):
     detector = sim.fitted(np.random.default_rng(0).normal(size=(3000, 2)) ** 2)
     assert all(np.isfinite(v) for v in detector.diagnostics.values())
-    assert detector.diagnostics["value"] == detector.thresholds_[0].value
-    assert [detector.diagnostics[f"value.{span}"] for span in (4, 16, 64, 256)] == [
-        one.value for one in detector.thresholds_[1:]
+    assert detector.diagnostics["value"] == detector.threshold_.value == detector.thresholds_[2].value
+    assert [detector.diagnostics[f"value.{span}"] for span in detector.spans] == [
+        one.value for one in detector.thresholds_
     ]
 
 
