@@ -131,10 +131,6 @@ class _Tried:
     share: Floats  # of the course that the later rows follow [C]
     gain: Floats  # share of their variance that it explains [C]
 
-    @property
-    def worth(self) -> float:
-        return float(np.maximum(self.gain, 0).mean())
-
 
 def fit_season(pieces: Sequence[Piece], step_us: int, least: int) -> Season | None:
     """Find what comes back in the history, if anything does.
@@ -149,16 +145,19 @@ def fit_season(pieces: Sequence[Piece], step_us: int, least: int) -> Season | No
     """
     pieces = [piece for piece in pieces if piece.observed >= LEAST_ROWS]
     pieces = sorted(pieces, key=lambda piece: len(piece.values))[-MOST_ENTITIES:]
-    lags = _autocorrelation(pieces)
-    tried = [
-        found
-        for period in sorted({_familiar(lag, step_us) for lag in _peaks(lags, least)})
-        if (found := _try(pieces, period))
-    ]
+    if not pieces:
+        return None
+    lags = _clearest(_autocorrelation(pieces), least)
+    periods = sorted({_familiar(lag, step_us) for lag in _peaks(lags, least)})
+    tried = [found for period in periods if (found := _try(pieces, period))]
     if not tried:
         return None
-    best = max(each.worth for each in tried)
-    chosen = next(each for each in tried if each.worth >= best - AS_GOOD)
+    gains = np.maximum([each.gain for each in tried], 0)
+    seasonal = (gains > GAIN).any(axis=0)
+    if not seasonal.any():
+        return None
+    worth = gains[:, seasonal].mean(axis=1)
+    chosen = tried[int((worth >= worth.max() - AS_GOOD).argmax())]
     channels = np.flatnonzero(chosen.gain > GAIN)
     if not len(channels):
         return None
@@ -167,18 +166,27 @@ def fit_season(pieces: Sequence[Piece], step_us: int, least: int) -> Season | No
 
 
 def _autocorrelation(pieces: Sequence[Piece]) -> Floats:
-    """Return the mean over channels that move, by lag [T]; rows that are missing count as usual ones."""
-    rows = max((len(piece.values) for piece in pieces), default=0)
-    total, count = np.zeros(rows), np.zeros(rows)
+    """Return each channel's, by lag [T, C]; rows that are missing count as usual ones."""
+    rows, channels = max(piece.values.shape for piece in pieces)
+    total, count = np.zeros((rows, channels)), np.zeros((rows, channels))
     for piece in pieces:
         size = len(piece.values)
-        for column in _centred(piece.values, piece.values).T:
-            if (spread := float(np.sqrt(np.mean(column**2)))) < 1e-9:
-                continue
-            power = np.abs(np.fft.rfft(column / spread, 2 * size)) ** 2
-            total[:size] += np.fft.irfft(power, 2 * size)[:size]
-            count[:size] += size - np.arange(size)
+        for channel, column in enumerate(_centred(piece.values, piece.values).T):
+            if (spread := float(np.sqrt(np.mean(column**2)))) > 1e-9:
+                power = np.abs(np.fft.rfft(column / spread, 2 * size)) ** 2
+                total[:size, channel] += np.fft.irfft(power, 2 * size)[:size]
+                count[:size, channel] += size - np.arange(size)
     return np.asarray(total / np.maximum(count, 1))
+
+
+def _clearest(lags: Floats, least: int) -> Floats:
+    """Return the mean [T] over the channels that come back at least half as clearly as the clearest."""
+    tried = lags[: len(lags) // CYCLES]
+    fallen = np.maximum.accumulate(tried < PEAK, axis=0)
+    fallen[:least] = False
+    height = np.where(fallen, tried, 0.0).max(axis=0, initial=0.0)
+    clear = (height > PEAK) & (height >= height.max(initial=0.0) / 2)
+    return np.asarray(lags[:, clear].mean(axis=1) if clear.any() else np.zeros(len(lags)))
 
 
 def _peaks(lags: Floats, least: int) -> list[int]:

@@ -85,6 +85,14 @@ def test_each_channel_is_judged_on_its_own():
     assert season.course.shape == (DAY, 1)
 
 
+def test_one_channel_with_a_season_among_forty_is_found():
+    rng, cells = np.random.default_rng(9), np.arange(1000)
+    values = rng.normal(size=(1000, 40))
+    values[:, 7] = course(cells) + 0.2 * rng.normal(size=1000)
+    season = found([Piece.of(cells, values)])
+    assert (season.period, season.channels.tolist()) == (DAY, [7])
+
+
 def test_entities_share_a_season_and_the_order_of_them_does_not_matter():
     pieces = [piece(500, seed=s, first=s * 7) for s in range(4)]
     one, two = found(pieces), found(pieces[::-1])
