@@ -18,8 +18,9 @@ from pipeline.errors import BundleError
 from pipeline.prepare.scaling import quantiles
 from pipeline.prepare.series import CLIP, Floats, Ints
 
-GAIN = 0.4
-"""Share of a channel's variance that its season must explain in rows it was not learned from."""
+GAIN, SURE = 0.4, 0.8
+"""Share of a channel's variance that its season must explain in rows it was not learned from: a day's or a
+week's; and any other's, which may be two cycles that happen to fall together for a while."""
 AS_GOOD = 0.1
 """A longer period must explain so much more than a shorter one, or what it has more is chance."""
 OUTER = 0.01
@@ -42,6 +43,8 @@ STEADY = 64
 FAMILIAR = (86_400_000_000, 604_800_000_000)
 """A day and a week, in microseconds; a period is taken for one that it is nearly."""
 NEARLY = 0.02
+KNOWN = 2 / 3
+"""Lags up to this part of the history are made of pairs enough."""
 MOST_ROWS = 65_536
 """The latest of an entity are enough to find a season by."""
 MOST_ENTITIES = 8
@@ -83,8 +86,8 @@ class Season:
     the season of the whole.
     """
 
-    period: int
-    """Grid cells."""
+    period: float
+    """Grid cells; a machine's cycle is no whole number of them."""
     channels: Ints
     """Which channels have it [S]."""
     course: Floats
@@ -109,7 +112,7 @@ class Season:
         """Read `to_dict`'s numbers back; BundleError unless they are of some of `width` channels."""
         try:
             made = cls(
-                int(saved["period"]),
+                float(saved["period"]),
                 np.asarray(saved["channels"], np.int64),
                 np.asarray(saved["course"], np.float64),
             )
@@ -127,7 +130,7 @@ class Season:
 
 @dataclass(frozen=True)
 class _Tried:
-    period: int
+    period: float
     share: Floats  # of the course that the later rows follow [C]
     gain: Floats  # share of their variance that it explains [C]
 
@@ -148,19 +151,18 @@ def fit_season(pieces: Sequence[Piece], step_us: int, least: int) -> Season | No
     if not pieces:
         return None
     lags = _clearest(_autocorrelation(pieces), least)
-    periods = sorted({_familiar(lag, step_us) for lag in _peaks(lags, least)})
+    periods = sorted({_familiar(_exact(lags, lag), step_us) for lag in _peaks(lags, least)})
     tried = [found for period in periods if (found := _try(pieces, period))]
     if not tried:
         return None
-    gains = np.maximum([each.gain for each in tried], 0)
-    seasonal = (gains > GAIN).any(axis=0)
-    if not seasonal.any():
+    gains = np.array([each.gain for each in tried])
+    known = np.array([each.period * step_us in FAMILIAR for each in tried])
+    has_it = gains > np.where(known, GAIN, SURE)[:, None]
+    if not has_it.any():
         return None
-    worth = gains[:, seasonal].mean(axis=1)
-    chosen = tried[int((worth >= worth.max() - AS_GOOD).argmax())]
-    channels = np.flatnonzero(chosen.gain > GAIN)
-    if not len(channels):
-        return None
+    worth = np.where(has_it, gains, 0.0)[:, has_it.any(axis=0)].mean(axis=1)
+    at = int((worth >= worth.max() - AS_GOOD).argmax())
+    chosen, channels = tried[at], np.flatnonzero(has_it[at])
     course = chosen.share * _course(pieces, chosen.period)
     return Season(chosen.period, channels, course[:, channels])
 
@@ -208,46 +210,64 @@ def _peaks(lags: Floats, least: int) -> list[int]:
     return sorted({*kept[:CANDIDATES], *as_high[:CANDIDATES]})
 
 
-def _familiar(lag: int, step_us: int) -> int:
-    """Return the lag, or the day or week that it nearly is, where that is a whole number of cells."""
+def _exact(lags: Floats, lag: int) -> float:
+    """Return the period that a lag is, to a fraction of a cell, from where its multiples peak.
+
+    After a hundred cycles, half a cell too much would be fifty.
+    """
+    period, times = float(lag), 1
+    while 2 * times * period + 2 < KNOWN * len(lags):
+        times *= 2
+        around = np.arange(-2, 3) + round(times * period)
+        if lags[around].max() < PEAK:
+            break
+        period = float(around[lags[around].argmax()] / times)
+    return period
+
+
+def _familiar(period: float, step_us: int) -> float:
+    """Return the period, or the day or week that it nearly is, where that is a whole number of cells."""
     for span in FAMILIAR:
         cells, rest = divmod(span, step_us)
-        if not rest and abs(lag - cells) <= NEARLY * cells:
-            return cells
-    return lag
+        if not rest and abs(period - cells) <= NEARLY * cells:
+            return float(cells)
+    return period
 
 
-def _try(pieces: Sequence[Piece], period: int) -> _Tried | None:
-    """Learn the course from the first part of the history, and see how well it foretells the rest."""
+def _try(pieces: Sequence[Piece], period: float) -> _Tried | None:
+    """Learn the course from the first part of the history, and see how well it foretells the rest.
+
+    The gain is that of the worse half of the rest: a period that is somewhat wrong is ever more so.
+    """
     first = min(piece.first for piece in pieces)
     last = max(piece.first + len(piece.values) for piece in pieces)
-    cut = first + max(int((last - first) * LEARNED), period)
+    cut = first + max(int((last - first) * LEARNED), int(period))
     if last - cut < period / 4:
         return None
     early = [Piece(p.first, p.values[: max(cut - p.first, 0)]) for p in pieces]
     channels = pieces[0].values.shape[1]
     season = Season(period, np.arange(channels), _course(early, period))
-    dot, squares, spread = np.zeros((3, channels))
+    dot, squares, spread = np.zeros((3, 2, channels))  # of the sooner and the later half of the rest
     for piece, learned in zip(pieces, early, strict=True):
         known = len(learned.values)
         off = _centred(piece.values[known:], learned.values if known else piece.values)
         course = np.where(np.isnan(piece.values[known:]), 0.0, season.at(piece.cell[known:]))
-        dot, squares, spread = (
-            dot + (off * course).sum(0),
-            squares + (course**2).sum(0),
-            spread + (off**2).sum(0),
-        )
-    share = np.clip(dot / np.maximum(squares, 1e-9), 0, 1)
+        half = (piece.cell[known:] >= (cut + last) // 2).astype(np.int64)
+        np.add.at(dot, half, off * course)
+        np.add.at(squares, half, course**2)
+        np.add.at(spread, half, off**2)
+    share = np.clip(dot.sum(axis=0) / np.maximum(squares.sum(axis=0), 1e-9), 0, 1)
     left = spread - 2 * share * dot + share**2 * squares
-    return _Tried(period, share, np.where(spread > 1e-9, 1 - left / np.maximum(spread, 1e-9), 0.0))
+    gain = np.where(spread > 1e-9, 1 - left / np.maximum(spread, 1e-9), 0.0)
+    return _Tried(period, share, gain.min(axis=0))
 
 
-def _course(pieces: Sequence[Piece], period: int) -> Floats:
+def _course(pieces: Sequence[Piece], period: float) -> Floats:
     """Return the mean of each place in the period, smoothed a little, around 0 [K, C]."""
-    knots, channels = min(period, KNOTS), pieces[0].values.shape[1]
+    knots, channels = min(int(period), KNOTS), pieces[0].values.shape[1]
     total, count = np.zeros((knots, channels)), np.zeros((knots, channels))
     for piece in pieces:
-        place = piece.cell % period * knots // period
+        place = np.minimum(piece.cell % period * (knots / period), knots - 1).astype(np.int64)
         off, known = _centred(piece.values, piece.values), ~np.isnan(piece.values)
         for channel in range(channels):
             total[:, channel] += np.bincount(place, off[:, channel], knots)

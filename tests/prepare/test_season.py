@@ -40,6 +40,13 @@ def test_the_period_is_found_and_its_course(period):
     assert np.sqrt(np.mean(off**2)) < 0.25
 
 
+def test_a_period_that_is_no_whole_number_of_cells_does_not_drift():
+    season = found([piece(5000, 125.66)], MINUTE, least=32)
+    assert abs(season.period - 125.66) < 0.05
+    later = np.arange(10_000, 10_200)
+    assert np.corrcoef(season.at(later)[:, 0], course(later, 125.66))[0, 1] > 0.97
+
+
 def test_a_period_of_nearly_a_day_is_a_day_and_another_is_not():
     assert found([piece(8 * 1440, 1445, noise=0.1)], MINUTE, least=64).period == 1440
     assert abs(found([piece(8 * 1560, 1560, noise=0.1)], MINUTE, least=64).period - 1560) < 12
@@ -158,6 +165,7 @@ def test_a_season_survives_json(make):
     "damage",
     [
         {"period": 0},
+        {"period": float("nan")},
         {"period": "day"},
         {"channels": [1]},
         {"channels": [0, 0]},
