@@ -99,9 +99,15 @@ class Airflow:
 
     def ensure_pool(self, name: str, slots: int, about: str) -> None:
         """Make a pool, unless there is one of that name: people may have given it other slots."""
-        known = {pool["name"] for pool in self.call("GET", "/pools", params={"limit": 100})["pools"]}
-        if name not in known:
-            self.call("POST", "/pools", json={"name": name, "slots": slots, "description": about})
+        body = {"name": name, "slots": slots, "description": about}
+        for _ in range(TRIES):
+            known = {pool["name"] for pool in self.call("GET", "/pools", params={"limit": 100})["pools"]}
+            if name in known:
+                return
+            with suppress(httpx.TimeoutException):  # made or not: the next look tells
+                self.call("POST", "/pools", json=body)
+                return
+        raise Unavailable(f"pool {name}: Airflow did not answer in {TRIES} times {PATIENCE:g} s")
 
     def trigger(self, dag_id: str, params: Mapping[str, Any] | None = None) -> str:
         """Start a run; return its id."""

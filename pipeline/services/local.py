@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -78,11 +80,11 @@ def start(
         for service in _services(triggerer=triggerer, simulate=simulate):
             processes.launch(folder, service, env)
         processes.wait_until("Airflow", client.healthy, folder, timeout)
-    except (Unavailable, OSError):
+        for pool, (slots, about) in settings.POOLS.items():
+            client.ensure_pool(pool, slots, about)
+    except (Unavailable, OSError, httpx.HTTPError):
         stop(home)
         raise
-    for pool, (slots, about) in settings.POOLS.items():
-        client.ensure_pool(pool, slots, about)
     return Running(home, where, client)
 
 
@@ -136,6 +138,8 @@ def _prepare(home: Home, folder: Path, env: dict[str, str]) -> None:
     done, version = settings.airflow_home(home) / "migrated", metadata.version("apache-airflow-core")
     if not done.exists() or done.read_text() != version:
         processes.run_to_end(folder, Service("setup", (_tool("airflow"), "db", "migrate")), env)
+        with closing(sqlite3.connect(settings.airflow_database(home))) as database:
+            database.execute("PRAGMA journal_mode=WAL")  # kept in the file: who reads keeps nobody from writing
         done.write_text(version)
 
 

@@ -42,7 +42,7 @@ def tuned(home):
     """What a tuning says that was killed in its second trial and run again."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.steps.killed_tuning", str(home.project)]
-    died = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=120, check=False)
+    died = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, timeout=600, check=False)
     assert died.returncode == -signal.SIGKILL, died.stderr.decode()
     before = runs(home)
     with pytest.MonkeyPatch.context() as patch:
