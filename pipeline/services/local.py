@@ -138,8 +138,9 @@ def _prepare(home: Home, folder: Path, env: dict[str, str]) -> None:
     done, version = settings.airflow_home(home) / "migrated", metadata.version("apache-airflow-core")
     if not done.exists() or done.read_text() != version:
         processes.run_to_end(folder, Service("setup", (_tool("airflow"), "db", "migrate")), env)
+        # WAL, which the file keeps: with a rollback journal, who reads keeps others from writing.
         with closing(sqlite3.connect(settings.airflow_database(home))) as database:
-            database.execute("PRAGMA journal_mode=WAL")  # kept in the file: who reads keeps nobody from writing
+            database.execute("PRAGMA journal_mode=WAL")
         done.write_text(version)
 
 
