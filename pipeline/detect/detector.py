@@ -24,6 +24,7 @@ MEDIAN_FLOOR = 1.0  # of a joint: where most rows hardly err, only what is above
 DOUBT = 2.0  # of a spread that was seen once: it may be three times as wide
 NARROWING = 0.35  # power of its span that a look narrows with where rows depend on one another; else 0.5
 OFTEN = 8  # times a look must have been held out for its own spread to be believed
+TAIL_TIMES = 20.0  # so many times a look must have been held out for half a belief in its tail
 LEAST_SPREAD = 0.0025  # of a look's median: what never varied may vary by a hundredth
 DEVIATIONS = 4.0  # a look's level lies so many spreads above its median
 ONE_DEVIATION = 0.8413  # quantile of a normal distribution that lies one deviation above its median
@@ -177,6 +178,7 @@ class Detector:
                 seconds=seconds,
                 gap_us=gap_us(merge_us, step_us),
                 floor=float(levels[number]),
+                trust=_trust(seen, number, self.spans),
             )
             self.thresholds_.append(found)
             joint = [_quiet(each, look[number], found) for each, look in zip(joint, seen, strict=True)]
@@ -366,6 +368,12 @@ def _levels(seen: Floats, spans: Sequence[int]) -> Floats:
     least = np.maximum(rows**-0.5, rows**-NARROWING * np.minimum(1, np.sqrt(OFTEN / times)))
     spread = np.maximum.reduce([spread, spread[0] * least / least[0], LEAST_SPREAD * middle])
     return np.asarray(np.maximum(1.0, middle + DEVIATIONS * spread * (1 + DOUBT / np.sqrt(times))))
+
+
+def _trust(seen: Sequence[Floats], number: int, spans: Sequence[int]) -> float:
+    """Return how far a look's tail is believed: half where it was held out twenty times over."""
+    times = sum(int((~np.isnan(look[number])).sum()) for look in seen) / spans[number]
+    return times / (times + TAIL_TIMES)
 
 
 def _lay_out(held_out: Sequence[HeldOut], joint: Sequence[Floats]) -> Scores:

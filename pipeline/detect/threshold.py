@@ -48,7 +48,7 @@ class Threshold:
 
 
 def fit_threshold(
-    scores: Scores, *, per_second: float, seconds: float, gap_us: int, floor: float
+    scores: Scores, *, per_second: float, seconds: float, gap_us: int, floor: float, trust: float = 1.0
 ) -> Threshold:
     """Find the level that is crossed `per_second` times, and never one below `floor`.
 
@@ -58,6 +58,8 @@ def fit_threshold(
         seconds: how long the stream was watched to get `scores`.
         gap_us: flags of an entity at most this far apart are one alarm.
         floor: lowest sensible threshold.
+        trust: 0 to 1, how far to go from there, by a geometric mean, to what the tail tells: what was held
+            out a few times over says little of how far it reaches.
 
     Raises:
         NotEnoughData: fewer than 50 rows have a score, or all at one moment.
@@ -71,7 +73,8 @@ def fit_threshold(
     allowed = per_second * seconds / excess_alarms
     level, peak = _tail_start(clean, allowed, gap_us)
     tail = fit_tail(peak - level) if len(peak) else None
-    value = max(floor, level + (tail.level(allowed / len(peak)) if tail else 0.0))
+    reached = max(floor, level + (tail.level(allowed / len(peak)) if tail else 0.0))
+    value = floor * (reached / floor) ** trust
     crossing = len(peak) * tail.survival(value - level) if tail else 0.0
     return Threshold(
         value=value,

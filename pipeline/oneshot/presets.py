@@ -19,7 +19,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 OFTEN, SELDOM = 1_000, 100_000
 """Unless told otherwise, one false alarm comes in no fewer and no more rows than these."""
-LEAST_HELD_OUT = 60
+LEAST_HELD_OUT = 120
 """Rows that calibration should have."""
 LOOKAHEAD = 128
 """Later rows that smoothing may wait for: a file is all there, so that waiting costs nothing."""

@@ -246,3 +246,19 @@ def test_short_faults_among_the_held_out_rows_do_not_blind_the_longer_looks(sim)
     before, after = (np.array([one.value for one in sim.fitted(e).thresholds_]) for e in (clean, dirty))
     assert (after < 1.25 * before).all()
     assert sim.judged(sim.fitted(dirty), faulty(300, 2)).flag[AT + 30 : AT + 300].mean() > 0.7
+
+
+def test_a_tail_held_out_a_few_times_over_hides_no_wild_row_behind_what_it_could_reach(sim, monkeypatch):
+    """Two hundred heavy-tailed rows: what one in a thousand could be is hardly told, and told too high."""
+
+    def found_and_false(seed):
+        errors = np.random.default_rng(seed).standard_t(4, (700, 1)) ** 2
+        errors[450] = 20**2
+        flag = sim.judged(sim.fitted(errors[:200], per_week=10), errors[200:]).flag
+        return flag[250], sim.alarms(flag[:240])
+
+    found, false = np.mean([found_and_false(seed) for seed in range(60)], axis=0)
+    monkeypatch.setattr("pipeline.detect.detector.TAIL_TIMES", 0)
+    believed, _ = np.mean([found_and_false(seed) for seed in range(60)], axis=0)
+    assert found > 0.4 > believed
+    assert false * 1000 / 240 < 1.5
