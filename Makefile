@@ -84,8 +84,8 @@ lock: $(READY)  ## Compile the locks from pyproject.toml (UPGRADE=1: to the newe
 	$(COMPILE) --extra dev --extra kafka --extra postgres $(if $(UPGRADE),--upgrade) -o requirements.txt
 	$(COMPILE) --extra celery --extra kafka --extra postgres -c requirements.txt -o docker/requirements.txt
 
-schema: $(READY)  ## Write the JSON Schemas that editors complete YAML from
-	$(BIN)/offbeat schema
+schema: $(READY)  ## Write the JSON Schemas that editors complete YAML from, and docs/streams.md
+	$(BIN)/offbeat schema --reference docs/streams.md
 
 clean:  ## Remove .venv and caches; .offbeat, which holds data, stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

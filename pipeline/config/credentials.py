@@ -71,4 +71,14 @@ def _service(text: str, rest: str) -> str:
     return "a service URL in clear" if rest == text and scheme not in _PLAIN_SERVICES else ""
 
 
-_CHECKS = {"path": lambda *_: "", "address": _address, "service": _service, "secret": _secret}
+def _database(_: str, rest: str) -> str:
+    return "a database URL with credentials in clear" if looks_secret(rest) else ""
+
+
+_CHECKS = {
+    "path": lambda *_: "",
+    "address": _address,
+    "database": _database,
+    "service": _service,
+    "secret": _secret,
+}

@@ -1,40 +1,16 @@
-"""Where a stream's records come from, and which of their columns mean what."""
+"""Which columns of a stream's records mean what."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from pipeline.config.scalars import Column, Duration, Positive, Reference, SourceColumn, Strict, Zone, at
+from pipeline.config.scalars import Column, Positive, SourceColumn, Strict, Zone, at
 
 RESERVED = frozenset({"entity", "time", "date", "batch", "id", "amount"})
-
-
-def _inside(pattern: str) -> str:
-    if pattern.startswith(("/", "~")) or ".." in re.split(r"[/\\]", pattern):
-        raise ValueError("expected a glob that stays below `path`, such as **/*.csv")
-    return pattern
-
-
-class FilesSource(Strict):
-    """A folder that grows."""
-
-    type: Literal["files"] = "files"
-    """`files`"""
-    path: Annotated[str, Reference("path")] = Field(min_length=1)
-    """Folder, absolute or relative to the project folder; `${env:NAME}` is allowed."""
-    pattern: Annotated[str, AfterValidator(_inside)] = Field(default="**/*", min_length=1)
-    """Glob below `path`."""
-    format: Literal["auto", "csv", "jsonl", "parquet"] = "auto"
-    """`auto` goes by the file's name; `.gz` may follow `.csv` and `.jsonl`."""
-    delimiter: str = Field(default=",", pattern=r"""^[^\w"'.+\-\r\n]$""")
-    """Between the fields of a CSV line."""
-    settle: Duration = timedelta(seconds=10)
-    """A last line without a newline is taken once the file has been left alone this long."""
 
 
 class TimeField(Strict):

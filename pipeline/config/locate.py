@@ -58,8 +58,11 @@ def _follow(found: Located, kind: Any, step: str | int) -> tuple[Located, Any]:
         field = kind.model_fields.get(str(step))
         notes = tuple(field.metadata) if field else ()
         inner, more = _peel(field.annotation if field else None)
+        if field and field.discriminator:  # pydantic moved it from the union to the field
+            inner = Annotated[inner, field]
         return Located(where, field, kind, notes + more), inner
-    return Located(where, found.field, None), _item(kind)
+    item = _item(kind)
+    return Located(where, found.field, None, _peel(item)[1]), item
 
 
 def _peel(kind: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -86,7 +89,7 @@ def _item(kind: Any) -> Any:
     """Return the type of a tuple's items or a dict's values."""
     arguments = get_args(kind)
     if get_origin(kind) is tuple:
-        return _peel(arguments[0])[0]
+        return arguments[0]
     return arguments[1] if get_origin(kind) is dict else None
 
 
@@ -98,8 +101,9 @@ def _choose(kind: Any, data: Any) -> tuple[Any, str | None]:
         return kind, None
     named = data.get(tag) if isinstance(data, dict) else None
     for member in get_args(kind):
-        if named in get_args(member.model_fields[tag].annotation):
-            return member, named
+        field = member.model_fields[tag]
+        if named in get_args(field.annotation) or (named is None and not field.is_required()):
+            return member, get_args(field.annotation)[0]
     return None, None
 
 

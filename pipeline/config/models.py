@@ -16,7 +16,6 @@ from pydantic import Field, TypeAdapter, model_validator
 from pipeline.config.fields import (
     RESERVED,
     Channel,
-    FilesSource,
     SensorFields,
     TimeField,
     TransactionFields,
@@ -47,13 +46,14 @@ from pipeline.config.scalars import (
     parse_time,
 )
 from pipeline.config.schedule import Schedule, parse_schedule
+from pipeline.config.sources import FilesSource, KafkaSource, Source, SqlSource
 
 __all__ = [
     "COLUMN", "NAME", "RESERVED", "AlertPolicy", "Alerts", "AppriseReceiver", "Channel", "Delivery",
-    "FilesSource", "Grid", "Links", "LogReceiver", "Model", "Rate", "Receiver", "Retention", "Schedules",
-    "SensorFields", "SensorStream", "SensorWatch", "Stream", "StreamBase", "Strict", "TimeField", "Training",
-    "TransactionFields", "TransactionStream", "Watch", "WebhookReceiver", "Window", "format_duration",
-    "parse_duration", "parse_schedule", "parse_stream", "parse_time",
+    "FilesSource", "Grid", "KafkaSource", "Links", "LogReceiver", "Model", "Rate", "Receiver", "Retention",
+    "Schedules", "SensorFields", "SensorStream", "SensorWatch", "Source", "SqlSource", "Stream", "StreamBase",
+    "Strict", "TimeField", "Training", "TransactionFields", "TransactionStream", "Watch", "WebhookReceiver",
+    "Window", "format_duration", "parse_duration", "parse_schedule", "parse_stream", "parse_time",
 ]  # fmt: skip
 
 Limits = tuple[float | None, float | None]
@@ -213,7 +213,7 @@ class StreamBase(Strict):
     """For people: what is watched here, and what to do about an alert."""
     owner: str = Field(default="", max_length=200)
     """Who answers for it."""
-    source: FilesSource
+    source: Source
     """Where records come from."""
     window: Window = Window()
     """What the model sees at once."""
@@ -243,6 +243,12 @@ class StreamBase(Strict):
         given = {name: data.get(name, {}) for name in cls.OWN}
         own = {name: {**cls.OWN[name], **keys} for name, keys in given.items() if isinstance(keys, Mapping)}
         return {**data, **own}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _files_unless_said(cls, data: Any) -> Any:
+        source = data.get("source") if isinstance(data, Mapping) else None
+        return {**data, "source": {"type": "files", **source}} if isinstance(source, Mapping) else data
 
 
 class SensorStream(StreamBase):

@@ -6,7 +6,7 @@ In: the models and their docstrings. Out: Markdown. A test holds the file in the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -51,7 +51,18 @@ def _rows(
     for name, field in model.model_fields.items():
         inner = _inner(field)
         key = f"{prefix}{name}"
-        if inner is None:
+        if field.discriminator:
+            members = {_tag(m, str(field.discriminator)): m for m in get_args(field.annotation)}
+            yield (
+                key,
+                _default(field),
+                _text(f"{field.description or ''} By `{field.discriminator}`: {', '.join(members)}."),
+            )
+            for tag, member in members.items():
+                yield from (
+                    (k, d, f"{tag}: {text}") for k, d, text in _rows(member, f"{key}.") if text != tag
+                )
+        elif inner is None:
             default = f"`{_shown(own[name])}`" if name in own else _default(field)
             yield key, default, _text(field.description or "")
         else:
@@ -63,6 +74,11 @@ def _rows(
                     _text(field.description or inner.__doc__ or ""),
                 )
             yield from _rows(inner, f"{key}[]." if many else f"{key}.", own.get(name))
+
+
+def _tag(member: type[BaseModel], name: str) -> str:
+    """Return the value that tells one member of a union from the others, as its docstring has it."""
+    return f"`{get_args(member.model_fields[name].annotation)[0]}`"
 
 
 def _inner(field: FieldInfo) -> type[BaseModel] | None:

@@ -89,6 +89,20 @@ def format_duration(value: timedelta) -> str:
     return f"{micros}us"
 
 
+def parse_lookback(value: Any) -> int | timedelta:
+    """Read a whole number, or a duration such as `5m`."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError("expected a number that is not below 0, or a duration")
+        return value
+    return parse_duration(value)
+
+
+def format_lookback(value: int | timedelta) -> int | str:
+    """Write a look-back the way `parse_lookback` reads it."""
+    return value if isinstance(value, int) else format_duration(value)
+
+
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("expected a duration longer than zero")
@@ -150,9 +164,10 @@ def parse_time(text: str) -> datetime:
 class Reference:
     """Marks a text in which `${env:NAME}` and `${connection:NAME}` mean something."""
 
-    kind: Literal["path", "address", "service", "secret"]
-    """`path`: no secret. `address`: a web address without credentials may stand in clear. `service`:
-    an Apprise URL, in clear only where it is a mere address. `secret`: a reference and nothing else."""
+    kind: Literal["path", "address", "database", "service", "secret"]
+    """`path`: no secret. `address`: a web address without credentials may stand in clear. `database`: an
+    SQLAlchemy URL, in clear only without a password. `service`: an Apprise URL, in clear only where it is a
+    mere address. `secret`: a reference and nothing else."""
 
 
 Duration = Annotated[
@@ -171,6 +186,19 @@ Patience = Annotated[
             "type": "string",
             "pattern": f"^(auto|never|{_DURATION.pattern[1:-1]})$",
             "examples": ["auto", "30m", "never"],
+        }
+    ),
+]
+Lookback = Annotated[
+    int | timedelta,
+    BeforeValidator(parse_lookback),
+    PlainSerializer(format_lookback, return_type=int | str),
+    WithJsonSchema(
+        {
+            "type": ["integer", "string"],
+            "minimum": 0,
+            "pattern": _DURATION.pattern,
+            "examples": [1000, "5m"],
         }
     ),
 ]

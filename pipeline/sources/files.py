@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from pipeline import clock, log
+from pipeline.config.models import FilesSource as Config
 from pipeline.config.models import Stream
 from pipeline.config.secrets import resolve
 from pipeline.errors import ConfigError
@@ -21,22 +22,22 @@ from pipeline.sources.listing import Kind, files, kind
 from pipeline.sources.marks import Entry
 from pipeline.sources.parquet_file import read_parquet
 from pipeline.sources.parsing import Format
-from pipeline.sources.source import Batch
+from pipeline.sources.source import Batch, Source
 from pipeline.sources.text import TextReader, csv_form, json_form
 from pipeline.sources.text_file import TextFile
 from pipeline.sources.work import Work
 
 
-class FilesSource:
+class FilesSource(Source):
     """Reads the files of one stream's folder, in the order of their names."""
 
-    def __init__(self, stream: Stream, base: Path) -> None:
-        self.config = stream.source
-        if not stream.source.delimiter.isascii():
+    def __init__(self, stream: Stream, config: Config, base: Path) -> None:
+        self.config = config
+        if not config.delimiter.isascii():
             raise ConfigError(
                 "source.delimiter is not ASCII", key="source.delimiter", expected="one ASCII sign"
             )
-        self.root = base / Path(resolve(stream.source.path, secret=False)).expanduser()
+        self.root = base / Path(resolve(config.path, secret=False)).expanduser()
         self._conform = Conformer(stream)
         self._kept: tuple[Entry, TextReader] | None = None
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.sources.conform import Conformer, python_value
+from pipeline.sources import columnar
+from pipeline.sources.conform import Conformer
 from pipeline.sources.marks import Entry
-from pipeline.sources.rejects import RAW_LIMIT, Reject
+from pipeline.sources.rejects import RAW_LIMIT
 from pipeline.sources.work import STALE, Work
 
 _SLICE = 65_536  # rows decoded at once, fewer where they are wide
@@ -34,12 +34,13 @@ def read_parquet(name: str, file: BinaryIO, conform: Conformer, entry: Entry, wo
 
 def _read(name: str, parquet: pq.ParquetFile, conform: Conformer, entry: Entry, work: Work) -> Entry:
     rows = parquet.metadata.num_rows
-    problem = _problem(parquet.schema_arrow.names, conform)
+    wrong = columnar.problem("file", parquet.schema_arrow.names, conform)
     for batch in _batches(parquet, conform, entry.offset):
         if work.spent:
             break
         taken = batch.slice(0, work.rows)
-        _take(name, taken, conform, entry.offset, problem, work)
+        at = range(entry.offset, entry.offset + taken.num_rows)
+        columnar.take(name, taken, conform, at, wrong, work)
         work.took(taken.num_rows, taken.nbytes)
         entry = replace(entry, offset=entry.offset + taken.num_rows)
     return replace(entry, done=entry.offset >= rows)
@@ -60,28 +61,6 @@ def _batches(parquet: pq.ParquetFile, conform: Conformer, start: int) -> Iterato
             yield batch.slice(drop)
 
 
-def _take(
-    name: str, batch: pa.RecordBatch, conform: Conformer, start: int, problem: str | None, work: Work
-) -> None:
-    if problem:
-        reasons = dict.fromkeys(range(batch.num_rows), problem)
-    else:
-        columns = {w.column: batch.column(w.column) for w in conform.wanted}
-        found = conform(columns, batch.num_rows, work.now)
-        work.records.append(found.records)
-        reasons = found.reasons()
-    for row, why in reasons.items():
-        work.add(Reject(name, start + row, None, why, _raw(batch, row)))
-
-
-def _problem(names: list[str], conform: Conformer) -> str | None:
-    for want in conform.wanted:
-        if names.count(want.column) != 1:
-            have = "no such column" if want.column not in names else "several columns of that name"
-            return f"{want.column}: {have}; the file has {', '.join(names[:12])}"
-    return None
-
-
 def _broken(name: str, file: BinaryIO, entry: Entry, work: Work, reason: str) -> Entry:
     """One that stays broken is one reject, so that nothing is left out in silence."""
     if not work.left_alone(os.fstat(file.fileno()), STALE):
@@ -89,15 +68,3 @@ def _broken(name: str, file: BinaryIO, entry: Entry, work: Work, reason: str) ->
     file.seek(0)
     work.reject(name, entry.offset, None, reason, file.read(RAW_LIMIT))
     return replace(entry, done=True)
-
-
-def _raw(batch: pa.RecordBatch, row: int) -> bytes:
-    """Return a row as JSON, which `reparse` reads."""
-    cells = {name: python_value(batch.column(i)[row]) for i, name in enumerate(batch.schema.names)}
-    return json.dumps(cells, default=_plain).encode()[:RAW_LIMIT]
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)

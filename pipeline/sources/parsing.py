@@ -6,16 +6,20 @@ A format gives two readings of the same lines: `quick`, vectorised, which may gi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.sources import split
 from pipeline.sources.conform import Columns, Conformer
 from pipeline.sources.rejects import RAW_LIMIT, Reject
 from pipeline.sources.work import Work
+
+Rows = NDArray[np.int64]
 
 
 class Format(Protocol):
@@ -53,32 +57,54 @@ def parse(form: Format, conform: Conformer, block: bytes, ends: split.Ends, at: 
     rows = np.flatnonzero(~split.blank(block, ends))
     if not len(rows):
         return
-    columns = form.quick(block, len(rows))
-    if columns is not None:
-        found = conform(columns, len(rows), work.now)
-        work.records.append(found.records)
-        rows = rows[~found.good]
-    if len(rows):
-        _look_closer(form, conform, block, split.starts(ends)[rows], ends[rows], at, work)
+    begins, ends = split.starts(ends)[rows], ends[rows]
+    breaks = cache(lambda: split.lines(block))
+
+    def lines(rows: Rows) -> list[bytes]:
+        places = zip(begins[rows].tolist(), ends[rows].tolist(), strict=True)
+        return [block[a:b].rstrip(b"\r\n") for a, b in places]
+
+    def reject(row: int, reason: str, text: bytes) -> Reject:
+        start, raw = int(begins[row]), text[:RAW_LIMIT]
+        line = at.line + int(np.searchsorted(breaks(), start, side="right")) + 1
+        header = form.header if len(raw) == len(text) else None  # a part is not to be read as a whole
+        return Reject(at.source, at.offset + start, line, reason, raw, header)
+
+    take(form, conform, block, len(rows), lines, reject, work)
 
 
-def _look_closer(
+def take(
     form: Format,
     conform: Conformer,
     block: bytes,
-    first: split.Ends,
-    ends: split.Ends,
-    at: Place,
+    count: int,
+    lines: Callable[[Rows], list[bytes]],
+    reject: Callable[[int, str, bytes], Reject],
     work: Work,
 ) -> None:
-    lines = [block[a:b].rstrip(b"\r\n") for a, b in zip(first.tolist(), ends.tolist(), strict=True)]
-    columns, kept, reasons = form.careful(lines)
+    """Read `count` records at once, and closer those that are none, or all where they are not alike.
+
+    Args:
+        form: how they are written.
+        conform: of the stream.
+        block: all of them, a line each.
+        count: how many there are.
+        lines: returns the text of some of them, by number.
+        reject: makes a reject of one: its number, what is wrong, its text.
+        work: takes records and rejects.
+    """
+    rows: Rows = np.arange(count)
+    columns = form.quick(block, count)
+    if columns is not None:
+        found = conform(columns, count, work.now)
+        work.records.append(found.records)
+        rows = rows[~found.good]
+    if not len(rows):
+        return
+    texts = lines(rows)
+    columns, kept, reasons = form.careful(texts)
     found = conform(columns, len(kept), work.now)
     work.records.append(found.records)
     reasons |= {kept[row]: why for row, why in found.reasons().items()}
-    breaks = split.lines(block)
     for i in sorted(reasons):
-        start, raw = int(first[i]), lines[i][:RAW_LIMIT]
-        line = at.line + int(np.searchsorted(breaks, start, side="right")) + 1
-        header = form.header if len(raw) == len(lines[i]) else None  # a part is not to be read as a whole
-        work.add(Reject(at.source, at.offset + start, line, reasons[i], raw, header))
+        work.add(reject(int(rows[i]), reasons[i], texts[i]))

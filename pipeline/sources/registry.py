@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 
 from pipeline.config.models import Stream
-from pipeline.sources.files import FilesSource
 from pipeline.sources.source import Source
 
-OPENERS: Mapping[str, Callable[[Stream, Path], Source]] = {
-    "files": FilesSource,
+OPENERS: Mapping[str, str] = {
+    "files": "pipeline.sources.files:FilesSource",
+    "sql": "pipeline.sources.sql:SqlSource",
+    "kafka": "pipeline.sources.kafka:KafkaSource",
 }
+"""Each a module and its class, imported when a stream needs it: not every client is installed everywhere."""
 
 
 def open_source(stream: Stream, base: Path) -> Source:
     """Open the stream's source; relative paths in its config are below `base`, the project folder."""
-    return OPENERS[stream.source.type](stream, base)
+    module, _, name = OPENERS[stream.source.type].partition(":")
+    opener: Callable[..., Source] = getattr(import_module(module), name)
+    return opener(stream, stream.source, base)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import clock
-from pipeline.config.models import Stream
+from pipeline.config.models import FilesSource, Stream
 from pipeline.sources.conform import Conformer
 from pipeline.sources.csv_format import CsvFormat
 from pipeline.sources.json_format import JsonFormat
@@ -44,7 +44,8 @@ def reparse(stream: Stream, rejects: pa.Table) -> Batch:
 def _form(header: str | None, stream: Stream, conform: Conformer) -> Format:
     if header is None:
         return JsonFormat(conform.wanted)
-    return CsvFormat(json.loads(header), conform.wanted, stream.source.delimiter)
+    delimiter = stream.source.delimiter if isinstance(stream.source, FilesSource) else ","
+    return CsvFormat(json.loads(header), conform.wanted, delimiter)
 
 
 def _again(form: Format, conform: Conformer, rejects: pa.Table) -> tuple[pa.Table, pa.Table]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -32,13 +33,27 @@ class Batch:
     more: bool
 
 
-class Source(Protocol):
-    """Anything records come from."""
+class Source(ABC):
+    """Anything records come from. Where it stands is the store's to remember, never the source's."""
 
+    @abstractmethod
     def read(self, position: Mapping[str, Any], limit: int) -> Batch:
         """Return at most `limit` records and rejects that follow `position` (`{}` at the start).
 
         Reads only: the same position gives the same records again until the store has moved it.
         Raises Unavailable where the source does not answer.
         """
-        ...
+
+    def stored(self, position: Mapping[str, Any]) -> None:  # noqa: B027 - most have nobody to tell
+        """Hear that the store has committed `position`: a broker may be told. Raises nothing."""
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing open
+        """Let go of connections. A closed source is not read again."""
+
+    def __enter__(self) -> Self:
+        """Return the source, which is closed when the block ends."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the source."""
+        self.close()

@@ -23,12 +23,14 @@ def ingest(work: Workspace, name: str) -> dict[str, Any]:
     with log.unit("ingest", stream=name) as line:
         store = work.observations(stream)
         before = state = store.state()
-        source, more = open_source(stream, work.home.project), True
-        while more:
-            batch = source.read(state.position, BATCH_ROWS)
-            more = batch.more
-            if batch.received or batch.position != state.position:
-                state = store.append(state, batch.records, batch.rejects, batch.received, batch.position)
+        with open_source(stream, work.home.project) as source:
+            more = True
+            while more:
+                batch = source.read(state.position, BATCH_ROWS)
+                more = batch.more
+                if batch.received or batch.position != state.position:
+                    state = store.append(state, batch.records, batch.rejects, batch.received, batch.position)
+                    source.stored(state.position)
         line |= _difference(before, state)
     return {"stream": name, **line}
 

@@ -1,8 +1,7 @@
-"""A fresh SQL database for each test: SQLite, and PostgreSQL too where OFFBEAT_TEST_POSTGRES names one."""
+"""A fresh SQL database for each test: SQLite, and PostgreSQL where its programs are installed."""
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,19 +16,19 @@ from pipeline.store import anomalies
 from pipeline.store.anomalies import Recorded
 from pipeline.store.database import open_database
 
-POSTGRES = os.environ.get("OFFBEAT_TEST_POSTGRES", "")
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
-@pytest.fixture(params=["sqlite", *(["postgresql"] if POSTGRES else [])])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/nested/offbeat.db"
         return
-    schema, admin = f"t{uuid.uuid4().hex}", sa.create_engine(POSTGRES)
+    server = request.getfixturevalue("postgres_server").url
+    schema, admin = f"t{uuid.uuid4().hex}", sa.create_engine(server)
     with admin.begin() as connection:
         connection.exec_driver_sql(f"CREATE SCHEMA {schema}")
-    found = sa.make_url(POSTGRES).update_query_dict({"options": f"-csearch_path={schema}"})
+    found = sa.make_url(server).update_query_dict({"options": f"-csearch_path={schema}"})
     yield found.render_as_string(hide_password=False)
     with admin.begin() as connection:
         connection.exec_driver_sql(f"DROP SCHEMA {schema} CASCADE")

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,7 +116,7 @@ def check(tables: Path) -> None:
     assert done.rejects().num_rows == 10
 
 
-def die_at(call: int) -> None:
+def die_at(call: int, patched: Sequence[tuple[Any, str]] = PATCHED) -> None:
     left = [call]
 
     def tick() -> None:
@@ -133,7 +133,7 @@ def die_at(call: int) -> None:
 
         return wrapper
 
-    for owner, name in PATCHED:
+    for owner, name in patched:
         setattr(owner, name, counted(getattr(owner, name)))
 
 

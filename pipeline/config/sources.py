@@ -1,0 +1,108 @@
+"""Where a stream's records come from: `source` in its YAML, told apart by `type`."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from pipeline.config.credentials import named_secret
+from pipeline.config.scalars import Duration, Lookback, Reference, SecretText, SourceColumn, Strict, at
+
+
+def _inside(pattern: str) -> str:
+    if pattern.startswith(("/", "~")) or ".." in re.split(r"[/\\]", pattern):
+        raise ValueError("expected a glob that stays below `path`, such as **/*.csv")
+    return pattern
+
+
+def _pattern(topic: str) -> str:
+    if topic.startswith("^"):
+        try:
+            re.compile(topic)
+        except re.error as error:
+            raise ValueError(f"expected a topic, or a regular expression after ^: {error}") from None
+    return topic
+
+
+class FilesSource(Strict):
+    """A folder that grows."""
+
+    type: Literal["files"] = "files"
+    """`files`"""
+    path: Annotated[str, Reference("path")] = Field(min_length=1)
+    """Folder, absolute or relative to the project folder; `${env:NAME}` is allowed."""
+    pattern: Annotated[str, AfterValidator(_inside)] = Field(default="**/*", min_length=1)
+    """Glob below `path`."""
+    format: Literal["auto", "csv", "jsonl", "parquet"] = "auto"
+    """`auto` goes by the file's name; `.gz` may follow `.csv` and `.jsonl`."""
+    delimiter: str = Field(default=",", pattern=r"""^[^\w"'.+\-\r\n]$""")
+    """Between the fields of a CSV line."""
+    settle: Duration = timedelta(seconds=10)
+    """A last line without a newline is taken once the file has been left alone this long."""
+
+
+class SqlSource(Strict):
+    """A table or view of a database that only gets new rows: PostgreSQL, MySQL, SQLite."""
+
+    type: Literal["sql"]
+    """`sql`"""
+    url: Annotated[str, Reference("database")] = Field(min_length=1)
+    """SQLAlchemy URL; by reference, `${env:NAME}` or `${connection:NAME}`, where a password is in it."""
+    table: str = Field(min_length=1, max_length=256, pattern=r'^[^.\s"`;]+(\.[^.\s"`;]+)?$')
+    """Table or view, or `schema.table`."""
+    cursor: SourceColumn
+    """Column that grows with every row: a serial number, or the time a row was written. Rows without are not
+    read; an index on it keeps reading fast."""
+    lookback: Lookback = 0
+    """How far behind the newest row others may still appear, because their transactions took longer: a number
+    of serial numbers, or a duration where `cursor` is a time."""
+
+
+class KafkaSource(Strict):
+    """Topics of Kafka, or of what speaks its protocol; a JSON object a message."""
+
+    type: Literal["kafka"]
+    """`kafka`"""
+    servers: Annotated[str, Reference("path")] = Field(min_length=1)
+    """Brokers to begin with, `host:port` with commas between; `${env:NAME}` is allowed."""
+    topics: tuple[Annotated[str, AfterValidator(_pattern), Field(min_length=1, max_length=249)], ...] = Field(
+        min_length=1
+    )
+    """Topics; one that begins with ^ is a regular expression, and takes topics that come later too."""
+    group: str = Field(default="", max_length=255)
+    """Consumer group under which the broker is told how far was read, for people who watch lag there;
+    `offbeat.<stream>` when left out. Where to read on from is the store's to say."""
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where to begin in a partition that was never read."""
+    options: dict[str, str] = Field(default_factory=dict)
+    """More settings, by librdkafka's own names: `security.protocol: SASL_SSL`, `sasl.mechanism: PLAIN`."""
+    secrets: dict[str, SecretText] = Field(default_factory=dict)
+    """The secret ones, by reference: `sasl.password: ${env:NAME}`."""
+
+    @model_validator(mode="after")
+    def _ours(self) -> Self:
+        for part in ("options", "secrets"):
+            for name in getattr(self, part):
+                if name in KAFKA_OURS:
+                    raise at(part, name, problem=f"{name} is Offbeat's to set: {KAFKA_OURS[name]}")
+        for name in self.options:
+            if named_secret(name) and not name.endswith(("location", "mechanism", "mechanisms")):
+                problem = f"{name} is a secret, and belongs in `secrets`, by reference"
+                raise at("options", name, problem=problem)
+        return self
+
+
+KAFKA_OURS = {
+    "bootstrap.servers": "say it in `servers`",
+    "group.id": "say it in `group`",
+    "enable.auto.commit": "the store remembers how far was read",
+    "enable.auto.offset.store": "the store remembers how far was read",
+    "auto.offset.reset": "say it in `start`",
+    "enable.partition.eof": "a read ends where the topics do",
+}
+"""Settings of librdkafka that a stream must not change, and why."""
+
+Source = Annotated[FilesSource | SqlSource | KafkaSource, Field(discriminator="type")]

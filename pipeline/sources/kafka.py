@@ -1,0 +1,237 @@
+"""Source `kafka`: topics, read by whole partitions. Position: the next offset of each partition.
+
+The store says where to read on, whatever the broker remembers: partitions are assigned at its offsets, not
+handed out by a group. After a commit the broker is told, for people who watch lag there. A read ends where
+each partition ended while it ran. Messages that retention deleted before they were read leave a reject.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline import clock, log
+from pipeline.config.models import KafkaSource as Config
+from pipeline.config.models import Stream
+from pipeline.config.secrets import resolve
+from pipeline.errors import ConfigError, Unavailable
+from pipeline.sources.conform import Conformer
+from pipeline.sources.messages import Message, MessageReader
+from pipeline.sources.rejects import Reject
+from pipeline.sources.source import Batch, Source
+from pipeline.sources.work import Work
+
+try:
+    import confluent_kafka as client
+except ImportError:  # pragma: no cover - an extra
+    raise ConfigError(
+        "source.type kafka needs a client that is not installed", hint="pip install 'offbeat[kafka]'"
+    ) from None
+
+if TYPE_CHECKING:
+    from confluent_kafka import Message as Raw
+
+PIECE = 10_000  # messages asked for at once
+POLL = 0.2  # seconds to wait for them
+PATIENCE = 30.0  # seconds without a word from a partition that has not ended
+ANSWER = 15.0  # seconds for a question about topics
+
+Part = tuple[str, int]
+
+
+class KafkaSource(Source):
+    """Reads the partitions of some topics."""
+
+    def __init__(self, stream: Stream, config: Config, _: Path) -> None:
+        self.config, self._trouble = config, ""
+        self._conform = Conformer(stream)
+        self._reader = MessageReader(self._conform)
+        self._servers = resolve(config.servers, secret=False)
+        self._at: dict[Part, int] = {}  # where the consumer stands
+        self._ended: set[Part] = set()
+        settings = {
+            "client.id": "offbeat",
+            **config.options,
+            **{name: resolve(text) for name, text in config.secrets.items()},
+            "bootstrap.servers": self._servers,
+            "group.id": config.group or f"offbeat.{stream.name}",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+            "error_cb": self._hear,
+            "on_commit": _not_told,
+        }
+        try:
+            self._consumer = client.Consumer(settings, logger=logging.getLogger("librdkafka"))
+        except client.KafkaException as error:
+            raise ConfigError(f"Kafka's client refuses: {_said(error)}", key="source.options") from None
+
+    def read(self, position: Mapping[str, Any], limit: int) -> Batch:
+        """Return at most `limit` messages that follow `position`.
+
+        Raises:
+            Unavailable: the brokers do not answer, or a partition fell silent before its end.
+            ConfigError: there is no such topic.
+        """
+        work, offsets = Work(rows=limit, now=clock.now()), _offsets(position)
+        if offsets != self._at or not offsets:
+            self._begin(offsets, work)
+        heard = time.monotonic()
+        while not work.spent:
+            raws = self._poll(min(PIECE, work.rows))
+            self._take(raws, work)
+            if raws:
+                heard = time.monotonic()
+            elif self._ended >= self._at.keys():
+                break
+            elif time.monotonic() - heard > PATIENCE:
+                if work.records or work.rejects:
+                    break  # what there is, first
+                raise Unavailable(f"Kafka at {self._servers} fell silent{self._trouble}")
+        records, rejects = work.filled(self._conform)
+        received = records.num_rows + rejects.num_rows
+        return Batch(records, rejects, received, _position(self._at), more=work.spent)
+
+    def stored(self, position: Mapping[str, Any]) -> None:
+        """Tell the broker how far the store is."""
+        told = [client.TopicPartition(*part, offset) for part, offset in _offsets(position).items()]
+        try:
+            self._consumer.commit(offsets=told, asynchronous=True)
+        except client.KafkaException as error:
+            _not_told(error.args[0], told)
+
+    def close(self) -> None:
+        """Leave the brokers."""
+        self._consumer.close()
+
+    def _hear(self, error: client.KafkaError) -> None:
+        self._trouble = f": {error.str()}"
+
+    def _begin(self, offsets: Mapping[Part, int], work: Work) -> None:
+        """Assign all partitions: those known at their offsets, others at their beginning or as configured."""
+        try:
+            parts = self._partitions()
+            first = client.OFFSET_END if not offsets and self.config.start == "latest" else None
+            at = {part: self._check(part, offsets.get(part), work, first) for part in parts}
+            self._consumer.assign([client.TopicPartition(*part, offset) for part, offset in at.items()])
+        except client.KafkaException as error:
+            raise Unavailable(
+                f"Kafka at {self._servers} does not answer: {_said(error)}{self._trouble}"
+            ) from error
+        # a partition that is gone for now keeps its offset
+        self._at = dict(offsets) | {part: max(offset, 0) for part, offset in at.items()}
+        self._ended = set(offsets) - at.keys()
+
+    def _partitions(self) -> list[Part]:
+        found = self._consumer.list_topics(timeout=ANSWER).topics
+        chosen: list[str] = []
+        for asked in self.config.topics:
+            match = [t for t in found if re.match(asked, t)] if asked.startswith("^") else [asked]
+            if any(t not in found or found[t].error for t in match):
+                raise ConfigError(
+                    f"no topic {asked}",
+                    key="source.topics",
+                    expected=", ".join(sorted(found)[:12]) or "a topic",
+                )
+            chosen += match
+        return [(topic, part) for topic in dict.fromkeys(chosen) for part in sorted(found[topic].partitions)]
+
+    def _check(self, part: Part, stored: int | None, work: Work, first: int | None) -> int:
+        """Return where to begin in a partition, and say what of it was deleted before it was read."""
+        if stored is None and first is not None:
+            return first
+        low, high = self._consumer.get_watermark_offsets(client.TopicPartition(*part), timeout=ANSWER)
+        if stored is None:
+            return int(low)
+        if stored > high:
+            log.get().warning("a topic was made anew", partition=_name(part), stored=stored, newest=high)
+            return int(low)
+        if stored < low:
+            reason = (
+                f"{low - stored} messages were deleted before they were read: offsets {stored} to {low - 1}"
+            )
+            work.add(Reject(_name(part), stored, None, reason, b""))
+        return max(stored, int(low))
+
+    def _poll(self, most: int) -> list[Raw]:
+        try:
+            return list(self._consumer.consume(most, timeout=POLL))
+        except client.KafkaException as error:
+            raise Unavailable(f"Kafka at {self._servers} does not answer: {_said(error)}") from error
+
+    def _take(self, raws: Iterable[Raw], work: Work) -> None:
+        """Take messages; an event that says a partition has ended comes among them."""
+        messages: list[Message] = []
+        for raw in raws:
+            part = (str(raw.topic()), int(raw.partition() or 0))
+            if error := raw.error():
+                self._event(part, raw, error)
+                continue
+            offset, payload = int(raw.offset() or 0), raw.value()
+            self._at[part] = offset + 1
+            self._ended.discard(part)
+            if payload is not None:  # else a tombstone: the key was deleted, and says nothing about a machine
+                messages.append(Message(_name(part), offset, payload, _beside(raw, self._reader.beside)))
+        if messages:
+            self._reader.take(messages, work)
+
+    def _event(self, part: Part, raw: Raw, error: client.KafkaError) -> None:
+        if error.code() == client.KafkaError._PARTITION_EOF:
+            self._at[part] = max(self._at.get(part, 0), int(raw.offset() or 0))
+            self._ended.add(part)
+        else:
+            raise Unavailable(f"Kafka at {self._servers}: {_name(part)}: {error.str()}")
+
+
+def _not_told(error: client.KafkaError | None, _: object) -> None:
+    """Say that the broker does not know of a commit: lag looks larger there than it is, and nothing else."""
+    if error:
+        log.get().warning("the broker was not told how far was read", why=error.str())
+
+
+def _beside(raw: Raw, wanted: Sequence[str]) -> dict[str, str | int | None]:
+    """Return what came beside a message: `$key`, `$topic`, `$partition`, `$timestamp`, `$header.<name>`."""
+    return {name: _one(raw, name) for name in wanted}
+
+
+def _one(raw: Raw, name: str) -> str | int | None:
+    if name == "$key":
+        return _text(raw.key())
+    if name == "$topic":
+        return str(raw.topic())
+    if name == "$partition":
+        return int(raw.partition() or 0)
+    if name == "$timestamp":
+        kind, ms = raw.timestamp()
+        return None if kind == client.TIMESTAMP_NOT_AVAILABLE else int(ms)
+    header = name.removeprefix("$header.")
+    return next((_text(value) for key, value in reversed(raw.headers() or []) if key == header), None)
+
+
+def _text(value: bytes | str | None) -> str | None:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+
+
+def _name(part: Part) -> str:
+    return f"{part[0]}[{part[1]}]"
+
+
+def _offsets(position: Mapping[str, Any]) -> dict[Part, int]:
+    topics: Mapping[str, Mapping[str, int]] = position.get("topics", {})
+    return {(topic, int(part)): offset for topic, parts in topics.items() for part, offset in parts.items()}
+
+
+def _position(at: Mapping[Part, int]) -> dict[str, Any]:
+    topics: dict[str, dict[str, int]] = {}
+    for (topic, part), offset in sorted(at.items()):
+        topics.setdefault(topic, {})[str(part)] = offset
+    return {"topics": topics}
+
+
+def _said(error: client.KafkaException) -> str:
+    return str(error.args[0].str() if hasattr(error.args[0], "str") else error)

@@ -1,0 +1,143 @@
+"""Somewhere a stream's records come from, as tests see it: send rows, break it, mend it."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.config.models import SensorStream
+from tests.services.kafka import Broker
+from tests.services.postgres import Postgres
+from tests.sources.kit import add, write
+
+Row = dict[str, Any]
+COLUMNS = ("time", "machine", "a", "b")
+
+
+class Feed(ABC):
+    """One source under test. Rows have a time, a machine and the channels a and b."""
+
+    @property
+    @abstractmethod
+    def source(self) -> dict[str, Any]:
+        """`source` of the stream's YAML."""
+
+    @abstractmethod
+    def send(self, rows: Sequence[Row]) -> None:
+        """Send rows; a row may have other keys, fewer of them, or values that are no numbers."""
+
+    def poison(self) -> list[str]:
+        """Send what is no record at all; return how the reasons begin."""
+        return []
+
+    def kill(self) -> None:
+        """Take the server away."""
+        raise NotImplementedError("there is no server")
+
+    def start(self) -> None:
+        """Bring it back."""
+        raise NotImplementedError("there is no server")
+
+    def stream(self, **source: Any) -> SensorStream:
+        return SensorStream.model_validate(
+            {
+                "name": "pumps",
+                "kind": "sensor",
+                "source": {**self.source, **source},
+                "fields": {"entity": "machine", "channels": [{"name": "a"}, {"name": "b"}]},
+            },
+            strict=False,
+        )
+
+
+class Files(Feed):
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "in" / "f.jsonl"
+        write(self.path, "")
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return {"type": "files", "path": str(self.path.parent)}
+
+    def send(self, rows: Sequence[Row]) -> None:
+        add(self.path, "".join(json.dumps(row, default=str) + "\n" for row in rows))
+
+    def poison(self) -> list[str]:
+        add(self.path, '{"time"\n[1]\n')
+        return ["not JSON", "[1] is no record"]
+
+
+class Sql(Feed):
+    """A table with a serial number; its other columns are text, and come as rows need them."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.name = url, f"readings_{uuid.uuid4().hex[:8]}"
+        self.engine = sa.create_engine(url, poolclass=sa.NullPool)
+        self.table = sa.Table(
+            self.name,
+            sa.MetaData(),
+            sa.Column("id", sa.Integer, primary_key=True),
+            *(sa.Column(c, sa.Text) for c in COLUMNS),
+        )
+        self.table.create(self.engine)
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return {"type": "sql", "url": self.url, "table": self.name, "cursor": "id"}
+
+    def send(self, rows: Sequence[Row]) -> None:
+        with self.engine.begin() as connection:
+            known = {c["name"] for c in sa.inspect(connection).get_columns(self.name)}
+            for new in sorted({key for row in rows for key in row} - known):
+                connection.exec_driver_sql(f"ALTER TABLE {self.name} ADD COLUMN {new} TEXT")
+            for row in rows:
+                cells = {key: _plain(value) for key, value in row.items()}
+                columns = [sa.column(key) for key in cells]
+                connection.execute(sa.insert(sa.table(self.name, *columns)).values(cells))
+
+
+class SqlServer(Sql):
+    def __init__(self, server: Postgres) -> None:
+        super().__init__(server.url)
+        self.server = server
+
+    def kill(self) -> None:
+        self.server.kill()
+
+    def start(self) -> None:
+        self.server.start()
+
+
+class Kafka(Feed):
+    def __init__(self, broker: Broker) -> None:
+        self.broker, self.topic = broker, broker.topic()
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return {"type": "kafka", "servers": self.broker.servers, "topics": (self.topic,)}
+
+    def send(self, rows: Sequence[Row]) -> None:
+        self.broker.send(self.topic, [json.dumps(row, default=str) for row in rows])
+
+    def poison(self) -> list[str]:
+        self.broker.send(self.topic, [b'{"time"', b"[1]", b"\xff\xfe", b""])
+        return ["not JSON", "[1] is no record", "byte 0xff", "not JSON"]
+
+    def kill(self) -> None:
+        self.broker.kill()
+
+    def start(self) -> None:
+        self.broker.start()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if value is None or isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,57 @@
+"""Ingest a stream, killed at every call to its source or its tables, before and after it; then to its end.
+
+Usage: killed_reading.py STREAM.json TABLES RECEIVED STORED DUPLICATE REJECTED. Prints the number of kills.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+
+from pipeline import clock
+from pipeline.config.models import Stream, parse_stream
+from pipeline.sources import open_source
+from pipeline.store.observations import ObservationStore
+from tests.sources.kit import NOW
+from tests.store.killed_ingest import PATCHED, die_at, ended, forked
+
+LIMIT = 70
+
+
+def ingest(stream: Stream, tables: Path, doom: int = 0) -> None:
+    store = ObservationStore(stream, str(tables / "observations"), str(tables / "rejects"))
+    with clock.frozen(NOW), open_source(stream, Path("/")) as source:
+        if doom:
+            die_at(doom, [*PATCHED, (source, "read"), (source, "stored")])
+        state, more = store.state(), True
+        while more:
+            batch = source.read(state.position, LIMIT)
+            state = store.append(state, batch.records, batch.rejects, batch.received, batch.position)
+            source.stored(state.position)
+            more = batch.more
+
+
+def check(stream: Stream, tables: Path, expected: tuple[int, ...]) -> None:
+    store = ObservationStore(stream, str(tables / "observations"), str(tables / "rejects"))
+    totals = store.state().totals
+    assert (totals.received, totals.stored, totals.duplicate, totals.rejected) == expected, totals
+    assert len(store.read()) == expected[1]
+    assert len(store.rejects()) == expected[3]
+
+
+def main() -> int:
+    stream, tables = parse_stream(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    expected = tuple(map(int, sys.argv[3:7]))
+    call = 1
+    while ended(forked(partial(ingest, stream, tables, call))):
+        ended(forked(partial(ingest, stream, tables)))
+        ended(forked(partial(check, stream, tables, expected)))
+        shutil.rmtree(tables)
+        call += 1
+    return call - 1
+
+
+if __name__ == "__main__":
+    print(main())
