@@ -43,9 +43,9 @@ def locate(model: type[BaseModel], loc: Sequence[str | int], data: Any) -> Locat
     kind: Any = model
     found = Located(())
     steps = [step for step in loc if step != "[key]"]
-    for index, step in enumerate(steps):
+    for step in steps:
         kind, tag = _choose(kind, data)
-        if tag is not None and step == tag and index + 1 < len(steps):
+        if tag is not None and step == tag:
             continue  # pydantic names the chosen member between the key and what is below it
         found, kind = _follow(found, kind, step)
         data = _child(data, step)

@@ -55,6 +55,7 @@ class KafkaSource(Source):
         self._ended: set[Part] = set()
         settings = {
             "client.id": "offbeat",
+            "log_level": 2,  # what goes wrong is in our errors; librdkafka says it again with every try
             **config.options,
             **{name: resolve(text) for name, text in config.secrets.items()},
             "bootstrap.servers": self._servers,
@@ -120,6 +121,7 @@ class KafkaSource(Source):
             at = {part: self._check(part, offsets.get(part), work, first) for part in parts}
             self._consumer.assign([client.TopicPartition(*part, offset) for part, offset in at.items()])
         except client.KafkaException as error:
+            self._consumer.poll(0)  # hears what went wrong below
             raise Unavailable(
                 f"Kafka at {self._servers} does not answer: {_said(error)}{self._trouble}"
             ) from error
