@@ -81,8 +81,8 @@ bench-ingest: $(READY)  ## Rows a second and peak memory of ingest
 	$(BIN)/python -m benchmarks.ingest
 
 lock: $(READY)  ## Compile the locks from pyproject.toml (UPGRADE=1: to the newest versions)
-	$(COMPILE) --extra dev --extra kafka --extra postgres $(if $(UPGRADE),--upgrade) -o requirements.txt
-	$(COMPILE) --extra celery --extra kafka --extra postgres -c requirements.txt -o docker/requirements.txt
+	$(COMPILE) --extra dev --extra kafka --extra mqtt --extra postgres $(if $(UPGRADE),--upgrade) -o requirements.txt
+	$(COMPILE) --extra celery --extra kafka --extra mqtt --extra postgres -c requirements.txt -o docker/requirements.txt
 
 schema: $(READY)  ## Write the JSON Schemas that editors complete YAML from, and docs/streams.md
 	$(BIN)/offbeat schema --reference docs/streams.md

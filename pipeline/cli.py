@@ -233,6 +233,9 @@ def detect(
 
     Learns what is normal from the file itself, or from a part of it, and scores every row.
     """
+    from pipeline.models.process import start_early
+
+    start_early()  # before our own imports, which take as long
     from pipeline.oneshot.command import asked, run
 
     ask = asked(

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.services.kafka import Broker, kafka
+from tests.services.mosquitto import Mosquitto
+from tests.services.mosquitto import mosquitto as running
 from tests.services.postgres import Postgres, postgres
 
 
@@ -19,4 +21,10 @@ def postgres_server() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def kafka_broker() -> Iterator[Broker]:
     with kafka() as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def mosquitto() -> Iterator[Mosquitto]:
+    with running() as broker:
         yield broker

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = (ROOT / "requirements.txt").read_text()
 IMAGE = (ROOT / "docker" / "requirements.txt").read_text()
-EXTRAS = ("dev", "kafka", "postgres")
+EXTRAS = ("dev", "kafka", "mqtt", "postgres")
 PYTHONS = ("3.11", "3.12", "3.13")
 HASH = re.compile(r"\s+--hash=sha256:[0-9a-f]{64}")
 

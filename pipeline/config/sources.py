@@ -105,4 +105,40 @@ KAFKA_OURS = {
 }
 """Settings of librdkafka that a stream must not change, and why."""
 
-Source = Annotated[FilesSource | SqlSource | KafkaSource, Field(discriminator="type")]
+
+def _filter(topic: str) -> str:
+    levels = topic.split("/")
+    rest = levels[2:] if levels[0] == "$share" else levels
+    if not all(rest) or any(len(level) > 1 and set(level) & {"+", "#"} for level in rest) or "#" in rest[:-1]:
+        raise ValueError(
+            "expected a topic filter such as plant/+/readings, plant/# or $share/offbeat/plant/#"
+        )
+    return topic
+
+
+class MqttSource(Strict):
+    """Topics of an MQTT broker; a JSON object a message, sent with quality of service 1."""
+
+    type: Literal["mqtt"]
+    """`mqtt`"""
+    url: Annotated[str, Reference("path")] = Field(min_length=1)
+    """`mqtt://host:port`, or `mqtts://host:port` for TLS; `${env:NAME}` is allowed."""
+    topics: tuple[Annotated[str, AfterValidator(_filter)], ...] = Field(min_length=1)
+    """Topic filters: `plant/+/readings`; `$share/group/plant/#` divides messages among those of one group."""
+    version: Literal["3.1.1", "5"] = "5"
+    """Of the protocol."""
+    session: str = Field(default="", max_length=64)
+    """Client id, under which the broker keeps what was not stored yet; `offbeat-<stream>` when left out."""
+    user: SecretText | None = None
+    """By reference: `${env:NAME}`."""
+    password: SecretText | None = None
+    """By reference: `${env:NAME}`."""
+    authority: str = ""
+    """File with the certificate authorities to trust; those of the system when left out."""
+    certificate: str = ""
+    """File with our own certificate, where the broker asks for one."""
+    key: str = ""
+    """File with its key, where that is not in the same file."""
+
+
+Source = Annotated[FilesSource | SqlSource | KafkaSource | MqttSource, Field(discriminator="type")]

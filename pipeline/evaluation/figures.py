@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 
 from pipeline.evaluation.ranges import Bools, Ints, alarms, runs_within
 from pipeline.evaluation.vus import usual_period, vus_pr
@@ -77,6 +76,8 @@ def evaluate(
         days: for how long the rows were watched; None where that cannot be told.
         signal: the first channel [N], whose period is VUS-PR's tolerance; None for transactions.
     """
+    from sklearn.metrics import average_precision_score  # a second, where nobody asks for figures
+
     both = bool(label.any() and not label.all())
     told = match(label, flag, entity, time, merge_us)
     volume = vus_pr(label, score, usual_period(signal)) if both and signal is not None else None

@@ -1,13 +1,14 @@
 """Training in a process of its own: CUDA breaks in forked workers, and memory goes back when it ends.
 
-In: what `training.train` takes. Out: what it returns; epochs are told as they happen. The parent writes a
-work folder and starts `python -m pipeline.models.process`; the child answers on stdout, one JSON object a
-line. Neither outlives the other: the parent kills the child when it leaves, and the child ends when its
-stdin, held open by the parent, closes.
+In: what `training.train` takes. Out: what it returns; epochs are told as they happen. The parent starts
+`python -m pipeline.models.process`, writes a work folder, and names it on the child's stdin; the child
+answers on stdout, one JSON object a line. Neither outlives the other: the parent kills the child when it
+leaves, and the child ends when its stdin, held open by the parent, closes.
 """
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import json
 import os
@@ -17,7 +18,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import PIPE
 from typing import IO, Any, NoReturn
@@ -65,15 +66,38 @@ def train_in_process(
             return trained if trained and code == 0 else _failed(code, _tail(stderr))
 
 
+_early: list[tuple[subprocess.Popen[bytes], IO[bytes]]] = []
+
+
+def start_early() -> None:
+    """Start the process of the next training now: it loads TensorFlow, for seconds, while windows are cut."""
+    if not _early:
+        _early.append(_started())
+        atexit.register(_end_early)
+
+
+def _end_early() -> None:
+    for child, _ in _early:
+        child.kill()
+
+
+def _started() -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    # -P: nothing in the current folder may stand in for a module of ours or of Python's.
+    command = [sys.executable, "-P", "-m", "pipeline.models.process"]
+    stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the child
+    child = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=stderr, env=_environment())  # noqa: S603
+    return child, stderr
+
+
 @contextmanager
 def _child(work: Path, out: Path) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    # -P: nothing in the current folder may stand in for a module of ours or of Python's.
-    command = [sys.executable, "-P", "-m", "pipeline.models.process", str(work), str(out.absolute())]
-    with (
-        (work / "stderr").open("w+b") as stderr,
-        subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=stderr, env=_environment()) as child,  # noqa: S603
-    ):
+    child, stderr = _early.pop() if _early else _started()
+    with stderr, child:
         try:
+            assert child.stdin is not None
+            with suppress(BrokenPipeError):  # it has failed already, and its stderr says why
+                child.stdin.write(json.dumps([str(work), str(out.absolute())]).encode() + b"\n")
+                child.stdin.flush()
             yield child, stderr
         finally:
             child.kill()
@@ -120,29 +144,29 @@ def _failed(code: int, tail: str) -> NoReturn:
     raise errors.TerminalError(f"the training process failed with exit code {code}{said}")
 
 
-def main(work: Path, out: Path) -> int:
-    """Train what `work` describes, telling the parent on stdout."""
+def main() -> int:
+    """Train what the parent names on stdin, telling it on stdout."""
     tell = _private_stdout()
+    from pipeline.models.training import train
+
+    asked = sys.stdin.buffer.readline()
+    if not asked:
+        return 1  # nobody is there any more
+    work, out = map(Path, json.loads(asked))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        trained = _train(work, out, tell)
+        trained = train(
+            handover.config(work),
+            handover.windows(work, "train"),
+            handover.windows(work, "validation"),
+            out,
+            on_epoch=lambda epoch: tell({"epoch": dataclasses.asdict(epoch)}),
+        )
     except errors.OffbeatError as error:
         tell({"error": type(error).__name__, "message": str(error)})
         return error.exit_code
     tell({"trained": dataclasses.asdict(trained)})
     return 0
-
-
-def _train(work: Path, out: Path, tell: Callable[[dict[str, Any]], None]) -> Trained:
-    from pipeline.models.training import train
-
-    return train(
-        handover.config(work),
-        handover.windows(work, "train"),
-        handover.windows(work, "validation"),
-        out,
-        on_epoch=lambda epoch: tell({"epoch": dataclasses.asdict(epoch)}),
-    )
 
 
 def _private_stdout() -> Callable[[dict[str, Any]], None]:
@@ -163,4 +187,4 @@ def _end_with_parent() -> None:
 
 if __name__ == "__main__":
     # All is written and told: TensorFlow's own teardown could only take time, or crash.
-    os._exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    os._exit(main())

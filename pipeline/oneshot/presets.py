@@ -19,8 +19,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 OFTEN, SELDOM = 1_000, 100_000
 """Unless told otherwise, one false alarm comes in no fewer and no more rows than these."""
-LEAST_HELD_OUT = 120
-"""Rows that calibration should have."""
+LEAST_HELD_OUT, MOST_SHARE = 60, 0.6
+"""Rows that calibration must have, and the largest share of a history that they may take."""
+WISHED_FOR, SHARE = 120, 0.375
+"""Rows that it should have, where they take no larger share."""
 LOOKAHEAD = 128
 """Later rows that smoothing may wait for: a file is all there, so that waiting costs nothing."""
 WINDOWS_A_HISTORY = 16
@@ -43,7 +45,8 @@ def window(rows: int) -> dict[str, int]:
 
 def holdout(rows: int, length: int, usual: float) -> float:
     """Return `training.holdout`: of a short history a larger share, so that calibration has rows enough."""
-    return min(0.6, max(usual, (LEAST_HELD_OUT + length) / max(rows, 1)))
+    least, wished = ((most + length) / max(rows, 1) for most in (LEAST_HELD_OUT, WISHED_FOR))
+    return max(usual, min(MOST_SHARE, least), min(SHARE, wished))
 
 
 def usual_budget(rows_per_second: float) -> Rate:

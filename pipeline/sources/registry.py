@@ -13,6 +13,7 @@ OPENERS: Mapping[str, str] = {
     "files": "pipeline.sources.files:FilesSource",
     "sql": "pipeline.sources.sql:SqlSource",
     "kafka": "pipeline.sources.kafka:KafkaSource",
+    "mqtt": "pipeline.sources.mqtt:MqttSource",
 }
 """Each a module and its class, imported when a stream needs it: not every client is installed everywhere."""
 

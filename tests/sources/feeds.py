@@ -13,7 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.config.models import SensorStream
+from pipeline.sources import open_source
 from tests.services.kafka import Broker
+from tests.services.mosquitto import Mosquitto
 from tests.services.postgres import Postgres
 from tests.sources.kit import add, write
 
@@ -32,6 +34,8 @@ class Feed(ABC):
     @abstractmethod
     def send(self, rows: Sequence[Row]) -> None:
         """Send rows; a row may have other keys, fewer of them, or values that are no numbers."""
+
+    REPLAYS = True  # a source opened anew can be asked for what it gave before
 
     def poison(self) -> list[str]:
         """Send what is no record at all; return how the reasons begin."""
@@ -68,6 +72,8 @@ class Files(Feed):
 
     def send(self, rows: Sequence[Row]) -> None:
         add(self.path, "".join(json.dumps(row, default=str) + "\n" for row in rows))
+
+    REPLAYS = True  # a source opened anew can be asked for what it gave before
 
     def poison(self) -> list[str]:
         add(self.path, '{"time"\n[1]\n')
@@ -126,9 +132,38 @@ class Kafka(Feed):
     def send(self, rows: Sequence[Row]) -> None:
         self.broker.send(self.topic, [json.dumps(row, default=str) for row in rows])
 
+    REPLAYS = True  # a source opened anew can be asked for what it gave before
+
     def poison(self) -> list[str]:
         self.broker.send(self.topic, [b'{"time"', b"[1]", b"\xff\xfe", b""])
         return ["not JSON", "[1] is no record", "byte 0xff", "not JSON"]
+
+    def kill(self) -> None:
+        self.broker.kill()
+
+    def start(self) -> None:
+        self.broker.start()
+
+
+class Mqtt(Feed):
+    REPLAYS = False
+
+    def __init__(self, broker: Mosquitto) -> None:
+        self.broker, self.topic = broker, f"plant/{uuid.uuid4().hex[:8]}/readings"
+        with open_source(self.stream(), Path("/")) as source:  # from now on the broker keeps what comes
+            source.read({}, 1)
+
+    @property
+    def source(self) -> dict[str, Any]:
+        session = self.topic.replace("/", "-")
+        return {"type": "mqtt", "url": self.broker.url, "topics": (self.topic,), "session": session}
+
+    def send(self, rows: Sequence[Row]) -> None:
+        self.broker.send(self.topic, [json.dumps(row, default=str) for row in rows])
+
+    def poison(self) -> list[str]:
+        self.broker.send(self.topic, [b'{"time"', b"[1]", b"\xff\xfe"])
+        return ["not JSON", "[1] is no record", "byte 0xff"]
 
     def kill(self) -> None:
         self.broker.kill()

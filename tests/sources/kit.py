@@ -69,8 +69,8 @@ class Read:
 
 def drain(stream: Stream, limit: int = 1000, position: Mapping[str, Any] | None = None) -> Read:
     """Read a stream's source until there is no more; every batch must add up."""
-    source = open_source(stream, Path("/"))
-    return drained(source, limit, position)
+    with open_source(stream, Path("/")) as source:
+        return drained(source, limit, position)
 
 
 def drained(source: Source, limit: int = 1000, position: Mapping[str, Any] | None = None) -> Read:
@@ -81,6 +81,7 @@ def drained(source: Source, limit: int = 1000, position: Mapping[str, Any] | Non
         assert batch.received == len(batch.records) + len(batch.rejects) <= limit
         batches.append(batch)
         at = batch.position
+        source.stored(at)
         if not batch.more:
             break
     return Read(
