@@ -29,6 +29,7 @@ from pipeline.sources.work import Work
 
 try:
     from paho.mqtt import client as mqtt
+    from paho.mqtt.enums import CallbackAPIVersion
     from paho.mqtt.packettypes import PacketTypes
     from paho.mqtt.properties import Properties
 except ImportError:  # pragma: no cover - an extra
@@ -135,7 +136,7 @@ class MqttSource(Source):
     def _made(self) -> mqtt.Client:
         five = self.config.version == "5"
         client = mqtt.Client(
-            mqtt.CallbackAPIVersion.VERSION2,
+            CallbackAPIVersion.VERSION2,
             client_id=self._session,
             clean_session=None if five else False,
             protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311,
@@ -154,7 +155,7 @@ class MqttSource(Source):
     def _session_kept(self) -> dict[str, Any]:
         if self.config.version != "5":
             return {}
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = FOREVER
         return {"clean_start": False, "properties": properties}
 
