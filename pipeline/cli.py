@@ -251,6 +251,28 @@ def detect(
 
 
 @app.command()
+def receive(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8090,
+    certificate: Annotated[Path | None, typer.Option(help="For TLS: file with the certificate.")] = None,
+    key: Annotated[Path | None, typer.Option(help="For TLS: file with its key.")] = None,
+) -> None:
+    """Take records over HTTP for the streams whose source is `http`: POST /streams/NAME.
+
+    Answers when they are on the disk; `offbeat ingest` takes them from there.
+    """
+    import uvicorn
+
+    from pipeline.receive import application
+
+    work = _open()
+    uvicorn.run(
+        application(work.project.streams, work.home.project), host=host, port=port, access_log=False,
+        log_level="warning", ssl_certfile=certificate, ssl_keyfile=key, limit_concurrency=500,
+    )  # fmt: skip
+
+
+@app.command()
 def watch(stream: Stream, as_json: Json = False) -> None:
     """Look for what a model cannot see: silent machines, a late source, stuck channels, limits broken.
 

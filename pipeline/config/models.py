@@ -46,13 +46,14 @@ from pipeline.config.scalars import (
     parse_time,
 )
 from pipeline.config.schedule import Schedule, parse_schedule
-from pipeline.config.sources import FilesSource, KafkaSource, MqttSource, Source, SqlSource
+from pipeline.config.sources import FilesSource, HttpSource, KafkaSource, MqttSource, Source, SqlSource
 
 __all__ = [
     "COLUMN", "NAME", "RESERVED", "AlertPolicy", "Alerts", "AppriseReceiver", "Channel", "Delivery",
-    "FilesSource", "Grid", "KafkaSource", "Links", "LogReceiver", "Model", "MqttSource", "Rate", "Receiver",
-    "Retention", "Schedules", "SensorFields", "SensorStream", "SensorWatch", "Source", "SqlSource",
-    "Stream", "StreamBase", "Strict", "TimeField", "Training", "TransactionFields", "TransactionStream",
+    "FilesSource", "Grid", "HttpSource", "KafkaSource", "Links", "LogReceiver", "Model", "MqttSource", "Rate",
+    "Receiver", "Retention", "Schedules", "SensorFields", "SensorStream", "SensorWatch", "Source",
+    "SqlSource", "Stream", "StreamBase", "Strict", "TimeField", "Training", "TransactionFields",
+    "TransactionStream",
     "Watch", "WebhookReceiver", "Window", "format_duration", "parse_duration", "parse_schedule",
     "parse_stream", "parse_time",
 ]  # fmt: skip

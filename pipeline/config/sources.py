@@ -141,4 +141,32 @@ class MqttSource(Strict):
     """File with its key, where that is not in the same file."""
 
 
-Source = Annotated[FilesSource | SqlSource | KafkaSource | MqttSource, Field(discriminator="type")]
+class HttpSource(Strict):
+    """What others post to `offbeat receive`: JSON objects, one or many."""
+
+    type: Literal["http"]
+    """`http`"""
+    token: SecretText | None = None
+    """What a sender has to show (`Authorization: Bearer …`), by reference: `${env:NAME}`."""
+    secret: SecretText | None = None
+    """`whsec_…`, by reference: with it, senders sign as Standard Webhooks says, and show no token."""
+    folder: Annotated[str, Reference("path")] = ""
+    """Where what was received waits to be ingested; `received/<stream>` in the project when left out."""
+    body: int = Field(default=1_048_576, ge=1024, le=268_435_456)
+    """Bytes of one request, unpacked, at most."""
+    rate: int = Field(default=200, ge=1, le=100_000)
+    """Requests a second at most; more are asked to come again (429)."""
+    waiting: int = Field(default=1_073_741_824, ge=1_048_576)
+    """Bytes that may wait to be ingested; then senders are asked to come again later (429)."""
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if (self.token is None) == (self.secret is None):
+            problem = "one of token and secret is needed, and not both: else anybody may send"
+            raise at("token", problem=problem)
+        return self
+
+
+Source = Annotated[
+    FilesSource | SqlSource | KafkaSource | MqttSource | HttpSource, Field(discriminator="type")
+]

@@ -14,6 +14,7 @@ OPENERS: Mapping[str, str] = {
     "sql": "pipeline.sources.sql:SqlSource",
     "kafka": "pipeline.sources.kafka:KafkaSource",
     "mqtt": "pipeline.sources.mqtt:MqttSource",
+    "http": "pipeline.sources.http:HttpSource",
 }
 """Each a module and its class, imported when a stream needs it: not every client is installed everywhere."""
 

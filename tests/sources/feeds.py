@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,13 +13,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import sqlalchemy as sa
+import yaml
 
 from pipeline.config.models import SensorStream
 from pipeline.sources import open_source
 from tests.services.kafka import Broker
 from tests.services.mosquitto import Mosquitto
 from tests.services.postgres import Postgres
+from tests.services.programs import answers, free_port, wait_until
 from tests.sources.kit import add, write
 
 Row = dict[str, Any]
@@ -48,6 +54,9 @@ class Feed(ABC):
     def start(self) -> None:
         """Bring it back."""
         raise NotImplementedError("there is no server")
+
+    def close(self) -> None:  # noqa: B027 - most have nothing of their own to end
+        """End what belongs to this feed alone."""
 
     def stream(self, **source: Any) -> SensorStream:
         return SensorStream.model_validate(
@@ -170,6 +179,63 @@ class Mqtt(Feed):
 
     def start(self) -> None:
         self.broker.start()
+
+
+class Http(Feed):
+    """What `offbeat receive` takes, in a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._process = folder, None
+        self.port, self._http = free_port(), httpx.Client(timeout=30)
+        write(folder / "configs/streams/pumps.yaml", yaml.safe_dump(self.yaml()))
+        self.start()
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return {
+            "type": "http",
+            "token": "${env:FEED_TOKEN}",
+            "folder": str(self.folder / "inbox"),
+            "rate": 10_000,
+        }
+
+    def yaml(self) -> dict[str, Any]:
+        fields = {"entity": "machine", "channels": [{"name": "a"}, {"name": "b"}]}
+        return {"kind": "sensor", "source": self.source, "fields": fields}
+
+    def start(self) -> None:
+        environment = os.environ | {
+            "FEED_TOKEN": "canary-5c3d",
+            "OFFBEAT_PROJECT": str(self.folder),
+            "OFFBEAT_HOME": str(self.folder / "home"),
+            "OFFBEAT_CONFIGS": str(self.folder / "configs"),
+        }
+        log = self.folder / "receive.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pipeline.cli", "receive", "--port", str(self.port)],
+                env=environment, cwd=Path(__file__).parents[2], stdout=output, stderr=output,
+            )  # fmt: skip
+        wait_until(lambda: answers(self.port), self._process, log)
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def close(self) -> None:
+        self.kill()
+
+    def post(self, **request: Any) -> httpx.Response:
+        headers = {"authorization": "Bearer canary-5c3d", **request.pop("headers", {})}
+        url = f"http://127.0.0.1:{self.port}/streams/pumps"
+        return self._http.post(url, headers=headers, **request)
+
+    def send(self, rows: Sequence[Row]) -> None:
+        answer = self.post(
+            content=json.dumps(rows, default=str), headers={"content-type": "application/json"}
+        )
+        assert answer.json() == {"stored": len(rows)}, answer.text
 
 
 def _plain(value: Any) -> Any:

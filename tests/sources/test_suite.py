@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pytest
 from pipeline.errors import Unavailable
 from pipeline.sources import Source, open_source
 from pipeline.store.observations import ObservationStore, State
-from tests.sources.feeds import Feed, Files, Kafka, Mqtt, Row, Sql, SqlServer
+from tests.sources.feeds import Feed, Files, Http, Kafka, Mqtt, Row, Sql, SqlServer
 from tests.sources.kit import drain, drained
 
 ROOT = Path(__file__).parents[2]
@@ -31,16 +31,19 @@ def rows(count: int, first: int = 0, machine: str = "p1") -> list[Row]:
     ]
 
 
-@pytest.fixture(params=["files", "sqlite", *SERVERS])
-def feed(request: pytest.FixtureRequest, tmp_path: Path) -> Feed:
+@pytest.fixture(params=["files", "http", "sqlite", *SERVERS])
+def feed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Feed]:
     made: dict[str, Callable[[], Feed]] = {
         "files": lambda: Files(tmp_path),
+        "http": lambda: Http(tmp_path),
         "sqlite": lambda: Sql(f"sqlite:///{tmp_path}/feed.db"),
         "postgresql": lambda: SqlServer(request.getfixturevalue("postgres_server")),
         "kafka": lambda: Kafka(request.getfixturevalue("kafka_broker")),
         "mqtt": lambda: Mqtt(request.getfixturevalue("mosquitto")),
     }
-    return made[request.param]()
+    feed = made[request.param]()
+    yield feed
+    feed.close()
 
 
 @pytest.fixture
