@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline import __version__, log
-from pipeline.errors import ConfigError, OffbeatError
+from pipeline.errors import ConfigError, DataError, OffbeatError
 
 app = typer.Typer(
     name="offbeat",
@@ -359,6 +359,39 @@ def rejects_list(
 def rejects_replay(stream: Stream, as_json: Json = False) -> None:
     """Read all rejects again under today's config; what still fails stays rejected."""
     _show(_open().replay(stream), as_json)
+
+
+@rejects.command("discard")
+def rejects_discard(
+    stream: Stream,
+    ids: Annotated[list[str] | None, typer.Argument(help="Of rejects, as `list` shows them.")] = None,
+    reason: Annotated[str | None, typer.Option(help="All whose reason holds this text.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Remove rejects for good: what nobody will mend."""
+    if bool(ids) == bool(reason):
+        raise DataError("say which: ids of rejects, or --reason and a part of it")
+    _show(_open().discard(stream, ids=ids or (), reason=reason), as_json)
+
+
+@app.command()
+def metrics(
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Serve them here, until ended.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+) -> None:
+    """Print every stream in numbers, as Prometheus reads them; with --port, serve them at /metrics.
+
+    Records by outcome, rejects by reason, newest record, how far scored, champion, open anomalies.
+    """
+    from pipeline.steps import metrics
+
+    if port is None:
+        sys.stdout.write(metrics.text(_open))
+        return
+    from prometheus_client import start_http_server
+
+    _, thread = start_http_server(port, host, metrics.registry(_open))
+    thread.join()
 
 
 @app.command()

@@ -6,7 +6,7 @@ and the DAGs call nothing else. Arguments and answers are JSON-able; times are a
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -136,6 +136,12 @@ class Offbeat(Workspace):
         from pipeline.steps.inspect import newest_anomalies
 
         return newest_anomalies(self, stream, limit=limit)
+
+    def discard(self, stream: str, *, ids: Sequence[str] = (), reason: str | None = None) -> dict[str, Any]:
+        """Remove rejects for good, by id or by what their reason holds."""
+        from pipeline.steps.inspect import discard
+
+        return discard(self, stream, ids=ids, reason=reason)
 
     def rejects(self, stream: str, *, limit: int = 20) -> list[dict[str, Any]]:
         """Return rejected records."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipeline import clock, log
@@ -43,6 +44,19 @@ def newest_rejects(work: Workspace, name: str, *, limit: int) -> list[dict[str, 
     """Return rejected records; raw bytes as text, what is not UTF-8 escaped."""
     table = work.observations(work.stream(name)).rejects(limit=limit)
     return [row | {"raw": row["raw"].decode(errors="backslashreplace")} for row in table.to_pylist()]
+
+
+def discard(
+    work: Workspace, name: str, *, ids: Sequence[str] = (), reason: str | None = None
+) -> dict[str, Any]:
+    """Remove rejects for good: those of `ids`, or all whose reason holds `reason`."""
+    store = work.observations(work.stream(name))
+    with log.unit("discard", stream=name, reason=reason) as line:
+        chosen = list(ids) or store.rejects(reason=reason)["reject"].to_pylist()
+        before = sum(store.reasons().values())
+        store.discard(chosen)
+        line |= {"discarded": before - (left := sum(store.reasons().values())), "left": left}
+    return {"stream": name, **line}
 
 
 def maintain(work: Workspace, name: str) -> dict[str, Any]:

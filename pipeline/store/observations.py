@@ -126,6 +126,10 @@ class ObservationStore:
         """Return rejects by source and position: at most `limit`, those whose reason holds `reason`."""
         return rejects.read(self.rejected, limit, reason)
 
+    def reasons(self) -> dict[str, int]:
+        """Return how many rejects there are by reason."""
+        return rejects.reasons(self.rejected)
+
     def discard(self, ids: Sequence[str]) -> None:
         """Remove rejects by id: those that were read again and stored."""
         rejects.discard(self.rejected, ids)

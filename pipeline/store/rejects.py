@@ -38,6 +38,16 @@ def read(uri: str, limit: int | None, reason: str | None) -> pa.Table:
         return found.sort_by([("source", "ascending"), ("position", "ascending")]).slice(0, limit)
 
 
+def reasons(uri: str) -> dict[str, int]:
+    """Return how many rejects there are by reason."""
+    table = delta.find(uri)
+    if table is None:
+        return {}
+    with guard(f"reading {uri}"):
+        found = pc.value_counts(delta.dataset(table).to_table(columns=["reason"])["reason"])
+    return {entry["values"]: entry["counts"] for entry in found.to_pylist()}
+
+
 def discard(uri: str, ids: Sequence[str]) -> None:
     """Remove rejects by id."""
     table = delta.find(uri)
