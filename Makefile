@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --
   --no-emit-index-url --no-emit-find-links --no-header --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo test lint format up down status pictures bench bench-accuracy bench-ingest lock schema clean
+.PHONY: help setup demo test lint format up down status pictures bench bench-accuracy bench-ingest bench-streams lock schema clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ $(TSB)/.ready: benchmarks/accuracy/tsb_env.sh
 
 bench-ingest: $(READY)  ## Rows a second and peak memory of ingest
 	$(BIN)/python -m benchmarks.ingest
+
+bench-streams: $(READY)  ## Rows a second, lateness and memory of each source, on real servers
+	$(BIN)/python -m benchmarks.streams --out benchmarks/results/streams.md
 
 lock: $(READY)  ## Compile the locks from pyproject.toml (UPGRADE=1: to the newest versions)
 	$(COMPILE) --extra dev --extra kafka --extra mqtt --extra postgres $(if $(UPGRADE),--upgrade) -o requirements.txt

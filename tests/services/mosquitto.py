@@ -67,10 +67,10 @@ class Mosquitto:
 
 
 @contextmanager
-def mosquitto() -> Iterator[Mosquitto]:
+def mosquitto(*more: str) -> Iterator[Mosquitto]:
     folder = Path(tempfile.mkdtemp(prefix="offbeat-mosquitto-"))
     try:
-        broker = Mosquitto(folder)
+        broker = Mosquitto(folder, *more)
         broker.start()
         yield broker
         broker.kill()
