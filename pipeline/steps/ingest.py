@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from pipeline import log
@@ -11,11 +12,15 @@ if TYPE_CHECKING:
     from pipeline.store.observations import State
     from pipeline.workspace import Workspace
 
+LONGEST = 1800.0
 BATCH_ROWS = 500_000  # bounds memory: a batch of 40 channels is some 200 MB while it is written
 
 
-def ingest(work: Workspace, name: str) -> dict[str, Any]:
+def ingest(work: Workspace, name: str, *, longest: float = LONGEST) -> dict[str, Any]:
     """Drain the source of stream `name`; return what was received, stored, duplicate and rejected.
+
+    After `longest` seconds no further batch is begun: `more` then says that there may be more, for the next
+    run to take. A source that is filled faster than it is read would else never let go.
 
     Raises Conflict where another ingest of the stream committed first: nothing was lost, run again.
     """
@@ -24,14 +29,14 @@ def ingest(work: Workspace, name: str) -> dict[str, Any]:
         store = work.observations(stream)
         before = state = store.state()
         with open_source(stream, work.home.project) as source:
-            more = True
-            while more:
+            more, ends = True, time.monotonic() + longest
+            while more and (state is before or time.monotonic() < ends):
                 batch = source.read(state.position, BATCH_ROWS)
                 more = batch.more
                 if batch.received or batch.position != state.position:
                     state = store.append(state, batch.records, batch.rejects, batch.received, batch.position)
                     source.stored(state.position)
-        line |= _difference(before, state)
+        line |= {**_difference(before, state), "more": more}
     return {"stream": name, **line}
 
 

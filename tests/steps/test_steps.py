@@ -9,6 +9,7 @@ from pipeline.errors import BundleError, ConfigError, DataError, NoChampion, Not
 from pipeline.learning import held_out_error, judge_again, learn
 from pipeline.scoring import Scorer
 from pipeline.steps import Offbeat
+from pipeline.steps.ingest import ingest
 from pipeline.steps.score import champion
 from tests.steps import kit
 
@@ -258,3 +259,14 @@ def test_a_backfill_before_any_live_run_records_what_it_finds(home):
     work.ingest("plant")
     found = work.score_all("plant", start=kit.TRAINED)
     assert (found["opened"], found["alerts"]) == (1, 0)
+
+
+def test_an_ingest_that_takes_too_long_leaves_the_rest_to_the_next(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.steps.ingest.BATCH_ROWS", 50)
+    home = kit.project(tmp_path, plant=kit.PLANT)
+    kit.feed(home, "one.csv", kit.plant(0, 60))
+    work = Offbeat.open(home)
+    told = ingest(work, "plant", longest=0)
+    assert (told["stored"], told["batches"], told["more"]) == (50, 1, True)
+    told = ingest(work, "plant")
+    assert (told["stored"], told["batches"], told["more"]) == (70, 2, False)
