@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -117,6 +119,19 @@ def ingest(stream: Stream, as_json: Json = False) -> None:
     Can be killed at any moment and run again; position and rows are one commit.
     """
     _show(_open().ingest(stream), as_json)
+
+
+@app.command()
+def run(stream: Stream, as_json: Json = False) -> None:
+    """Work on a stream as records come, until ended: ingest, score, flag, watch and deliver.
+
+    The same steps as on a schedule, so that the scores are the same. Waits for what is away; can be killed at
+    any moment and run again. Ctrl-C and SIGTERM end it when the work in hand is done.
+    """
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: over.set())
+    _show(_open().live(stream, over), as_json)
 
 
 @app.command()

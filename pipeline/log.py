@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import structlog
@@ -84,6 +85,19 @@ def get() -> Any:
     return structlog.get_logger()
 
 
+_QUIET: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Log units of work inside at debug, but for those that fail: where they come every second."""
+    token = _QUIET.set(True)
+    try:
+        yield
+    finally:
+        _QUIET.reset(token)
+
+
 @contextmanager
 def unit(step: str, **known: Any) -> Iterator[dict[str, Any]]:
     """Log one canonical line for a unit of work; add what it learned to the dict it yields."""
@@ -99,4 +113,4 @@ def unit(step: str, **known: Any) -> Iterator[dict[str, Any]]:
     finally:
         learned["seconds"] = round(time.perf_counter() - began, 3)
         failed = learned["outcome"] == "failed"
-        getattr(get(), "error" if failed else "info")(step, **learned)
+        getattr(get(), "error" if failed else "debug" if _QUIET.get() else "info")(step, **learned)

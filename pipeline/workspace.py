@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from pipeline.config.models import Stream
+    from pipeline.models.bundle import Bundle
     from pipeline.registry.registry import Registry
 
 
@@ -65,6 +66,11 @@ class Workspace:
 
         self.home.root.mkdir(parents=True, exist_ok=True)
         return open_database(self.home.database)
+
+    @cached_property
+    def bundles(self) -> dict[tuple[str, int], Bundle]:
+        """Bundles that were loaded and verified, by stream and version."""
+        return {}
 
     @cached_property
     def registry(self) -> Registry:

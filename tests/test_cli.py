@@ -28,7 +28,8 @@ def main(monkeypatch, *arguments):
 
 
 @pytest.mark.parametrize(
-    "verb", ["check", "ingest", "train", "tune", "score", "watch", "deliver", "status", "rejects", "demo"]
+    "verb",
+    ["check", "ingest", "run", "train", "tune", "score", "watch", "deliver", "status", "rejects", "demo"],
 )
 def test_every_verb_teaches_itself(verb):
     shown = run(cli.app, [verb, "--help"])

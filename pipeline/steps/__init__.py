@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import Any
 
 from pipeline.workspace import Workspace
@@ -33,6 +34,12 @@ class Offbeat(Workspace):
         from pipeline.steps.ingest import ingest
 
         return ingest(self, stream)
+
+    def live(self, stream: str, over: Event) -> dict[str, Any]:
+        """Ingest, score, flag, watch and deliver as records come, until `over` is set."""
+        from pipeline.steps.live import live
+
+        return live(self, stream, over)
 
     def replay(self, stream: str) -> dict[str, Any]:
         """Read the stream's rejects again under today's config."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pipeline.workspace import Workspace
 
 CELLS = 2_500_000  # rows times channels scored at once, in some views: bounds memory, changes no score
+KEPT = 4  # bundles of a workspace, each some MB with its sessions
 FLAGGED = "flag"
 """Cursor of the flag step: up to when, and up to which batch, scores were turned into anomalies."""
 TRAINED_UNTIL = "offbeat.trained_until"
@@ -66,9 +67,17 @@ def _version(work: Workspace, name: str) -> Version:
 
 
 def fetch(work: Workspace, stream: Stream, version: int) -> Bundle:
-    """Fetch and verify a version's bundle, for the stream as it is configured now."""
-    folder = work.registry.download(stream.name, version, work.home.bundles)
-    return Bundle.load(folder, stream=stream)
+    """Fetch and verify a version's bundle, for the stream as it is configured now.
+
+    A workspace that stays open keeps the newest ones: a version never changes.
+    """
+    key = (stream.name, version)
+    if key not in work.bundles:
+        folder = work.registry.download(stream.name, version, work.home.bundles)
+        work.bundles[key] = Bundle.load(folder, stream=stream)
+        while len(work.bundles) > KEPT:
+            del work.bundles[next(iter(work.bundles))]
+    return work.bundles[key]
 
 
 def shard_name(stream: Stream, shard: int) -> str:

@@ -1,0 +1,107 @@
+"""Live: what the DAGs do on a schedule, in one process, as records come: read, store, score, flag, deliver.
+
+They are the same steps, so that live and scheduled give the same scores, a process can be killed anywhere and
+started again, and either may go on where the other was. Nothing is kept in memory but a bundle.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from pipeline import log
+from pipeline.errors import NoChampion, TransientError
+from pipeline.sources import Source, open_source
+
+if TYPE_CHECKING:
+    from pipeline.steps import Offbeat
+
+BATCH = 20_000  # records stored in one commit
+EVERY = 0.5  # seconds from one scoring to the next
+IDLE = 0.05  # seconds to wait where nothing came
+LOOKED, DELIVERED, WATCHED, TENDED, TOLD = 10.0, 10.0, 30.0, 900.0, 60.0
+"""Seconds between looks for a new champion, deliveries of what failed before, looks of the watchdogs,
+compactions of the tables (a commit a second makes many small files), and lines in the log."""
+PATIENCE = (1.0, 60.0)
+"""Seconds to wait after what may pass: the first time, and at most; doubled each time."""
+
+
+@dataclass
+class _Pace:
+    """Says when it is time again: `due` is true once every so many seconds."""
+
+    every: float
+    last: float = field(default_factory=time.monotonic)
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now - self.last < self.every:
+            return False
+        self.last = now
+        return True
+
+
+def live(work: Offbeat, name: str, over: Event) -> dict[str, Any]:
+    """Work on stream `name` until `over` is set; return what was done.
+
+    What may pass, such as a broker that is away, is waited for. Raises what somebody has to mend.
+    """
+    done: Counter[str] = Counter()
+    wait = PATIENCE[0]
+    with log.unit("live", stream=name) as line:
+        work.stream(name)
+        while not over.is_set():
+            try:
+                with open_source(work.stream(name), work.home.project) as source:
+                    wait = _run(work, name, source, over, done, wait)
+            except TransientError as error:
+                done["waits"] += 1
+                log.get().warning("waiting", stream=name, why=str(error), seconds=wait)
+                over.wait(wait)
+                wait = min(2 * wait, PATIENCE[1])
+        line |= done
+    return {"stream": name, **line}
+
+
+def _run(work: Offbeat, name: str, source: Source, over: Event, done: Counter[str], wait: float) -> float:
+    """Work until it is over; return how long to wait when something fails next: as at first, if it worked."""
+    store = work.observations(work.stream(name))
+    state, fresh = store.state(), True
+    score, look, deliver, watch, tend, tell = map(_Pace, (EVERY, LOOKED, DELIVERED, WATCHED, TENDED, TOLD))
+    while not over.is_set():
+        batch = source.read(state.position, BATCH)
+        if batch.received or batch.position != state.position:
+            state = store.append(state, batch.records, batch.rejects, batch.received, batch.position)
+            source.stored(state.position)
+            done["received"] += batch.received
+            fresh, wait = True, PATIENCE[0]
+        elif not fresh:
+            over.wait(IDLE)
+        with log.quiet():
+            told = _score(work, name) if (fresh and score.due()) or look.due() else None
+            if told is not None:
+                fresh = False
+                done["rows"] += told["rows"]
+                done["alerts"] += told["alerts"]
+            if (told and told["alerts"]) or deliver.due():
+                work.deliver()
+            if watch.due():
+                work.watch(name)
+            if tend.due():
+                work.maintain(name)
+                state = store.state()
+        if tell.due():
+            log.get().info(
+                "live", stream=name, **done, watermark=state.watermark and state.watermark.isoformat()
+            )
+    return wait
+
+
+def _score(work: Offbeat, name: str) -> dict[str, Any] | None:
+    try:
+        return work.score_all(name)
+    except NoChampion:
+        return {"rows": 0, "alerts": 0}  # records are kept until there is one
