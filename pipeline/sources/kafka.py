@@ -39,6 +39,7 @@ PIECE = 10_000  # messages asked for at once
 POLL = 0.2  # seconds to wait for them
 PATIENCE = 30.0  # seconds without a word from a partition that has not ended
 ANSWER = 15.0  # seconds for a question about topics
+SETTLED = 3.0  # seconds after which a topic that is not there is none
 
 Part = tuple[str, int]
 
@@ -52,7 +53,8 @@ class KafkaSource(Source):
         self._reader = MessageReader(self._conform)
         self._servers = resolve(config.servers, secret=False)
         self._at: dict[Part, int] = {}  # where the consumer stands
-        self._ended: set[Part] = set()
+        self._ended: set[Part] = set()  # where there was nothing more when last heard of
+        self._reached: set[Part] = set()  # whose end was seen in this read, though more may have come since
         settings = {
             "client.id": "offbeat",
             "log_level": 2,  # what goes wrong is in our errors; librdkafka says it again with every try
@@ -83,20 +85,21 @@ class KafkaSource(Source):
         if offsets != self._at or not offsets:
             self._begin(offsets, work)
         heard = time.monotonic()
+        self._reached = set()
         while not work.spent:
             raws = self._poll(min(PIECE, work.rows))
             self._take(raws, work)
+            if self._at_end():
+                break
             if raws:
                 heard = time.monotonic()
-            elif self._ended >= self._at.keys():
-                break
             elif time.monotonic() - heard > PATIENCE:
                 if work.records or work.rejects:
                     break  # what there is, first
                 raise Unavailable(f"Kafka at {self._servers} fell silent{self._trouble}")
         records, rejects = work.filled(self._conform)
         received = records.num_rows + rejects.num_rows
-        return Batch(records, rejects, received, _position(self._at), more=work.spent)
+        return Batch(records, rejects, received, _position(self._at), more=not self._at_end())
 
     def stored(self, position: Mapping[str, Any]) -> None:
         """Tell the broker how far the store is."""
@@ -110,6 +113,10 @@ class KafkaSource(Source):
         """Leave the brokers."""
         self._consumer.close()
 
+    def _at_end(self) -> bool:
+        """Say whether every partition's end was seen in this read, or nothing has come since it was."""
+        return self._reached | self._ended >= self._at.keys()
+
     def _hear(self, error: client.KafkaError) -> None:
         self._trouble = f": {error.str()}"
 
@@ -117,8 +124,8 @@ class KafkaSource(Source):
         """Assign all partitions: those known at their offsets, others at their beginning or as configured."""
         try:
             parts = self._partitions()
-            first = client.OFFSET_END if not offsets and self.config.start == "latest" else None
-            at = {part: self._check(part, offsets.get(part), work, first) for part in parts}
+            latest = not offsets and self.config.start == "latest"
+            at = {part: self._check(part, offsets.get(part), work, latest=latest) for part in parts}
             self._consumer.assign([client.TopicPartition(*part, offset) for part, offset in at.items()])
         except client.KafkaException as error:
             self._consumer.poll(0)  # hears what went wrong below
@@ -126,30 +133,28 @@ class KafkaSource(Source):
                 f"Kafka at {self._servers} does not answer: {_said(error)}{self._trouble}"
             ) from error
         # a partition that is gone for now keeps its offset
-        self._at = dict(offsets) | {part: max(offset, 0) for part, offset in at.items()}
+        self._at = dict(offsets) | at
         self._ended = set(offsets) - at.keys()
 
     def _partitions(self) -> list[Part]:
-        found = self._consumer.list_topics(timeout=ANSWER).topics
-        chosen: list[str] = []
-        for asked in self.config.topics:
-            match = [t for t in found if re.match(asked, t)] if asked.startswith("^") else [asked]
-            if any(t not in found or found[t].error for t in match):
-                raise ConfigError(
-                    f"no topic {asked}",
-                    key="source.topics",
-                    expected=", ".join(sorted(found)[:12]) or "a topic",
-                )
-            chosen += match
-        return [(topic, part) for topic in dict.fromkeys(chosen) for part in sorted(found[topic].partitions)]
+        ends = time.monotonic() + SETTLED
+        while missing := self._missing(found := self._consumer.list_topics(timeout=ANSWER).topics):
+            if time.monotonic() > ends:  # a broker that has just started does not know its topics yet
+                known = ", ".join(sorted(found)[:12]) or "a topic"
+                raise ConfigError(f"no topic {missing[0]}", key="source.topics", expected=known)
+            time.sleep(POLL)
+        chosen = {topic for topic in found if any(_names(asked, topic) for asked in self.config.topics)}
+        return [(topic, part) for topic in sorted(chosen) for part in sorted(found[topic].partitions)]
 
-    def _check(self, part: Part, stored: int | None, work: Work, first: int | None) -> int:
+    def _missing(self, found: Mapping[str, Any]) -> list[str]:
+        """Return the topics that are asked for by name and are not there, or not whole."""
+        return [t for t in self.config.topics if not t.startswith("^") and (t not in found or found[t].error)]
+
+    def _check(self, part: Part, stored: int | None, work: Work, *, latest: bool) -> int:
         """Return where to begin in a partition, and say what of it was deleted before it was read."""
-        if stored is None and first is not None:
-            return first
         low, high = self._consumer.get_watermark_offsets(client.TopicPartition(*part), timeout=ANSWER)
         if stored is None:
-            return int(low)
+            return int(high if latest else low)
         if stored > high:
             log.get().warning("a topic was made anew", partition=_name(part), stored=stored, newest=high)
             return int(low)
@@ -186,6 +191,7 @@ class KafkaSource(Source):
         if error.code() == client.KafkaError._PARTITION_EOF:
             self._at[part] = max(self._at.get(part, 0), int(raw.offset() or 0))
             self._ended.add(part)
+            self._reached.add(part)
         else:
             raise Unavailable(f"Kafka at {self._servers}: {_name(part)}: {error.str()}")
 
@@ -194,6 +200,10 @@ def _not_told(error: client.KafkaError | None, _: object) -> None:
     """Say that the broker does not know of a commit: lag looks larger there than it is, and nothing else."""
     if error:
         log.get().warning("the broker was not told how far was read", why=error.str())
+
+
+def _names(asked: str, topic: str) -> bool:
+    return bool(re.match(asked, topic)) if asked.startswith("^") else asked == topic
 
 
 def _beside(raw: Raw, wanted: Sequence[str]) -> dict[str, str | int | None]:

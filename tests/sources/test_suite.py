@@ -203,14 +203,14 @@ def test_a_server_that_is_down_costs_nothing_but_time(
     feed: Feed, store: ObservationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Down at the start, down while it is read, down when it is told of the commit."""
-    monkeypatch.setattr("pipeline.sources.kafka.PATIENCE", 3.0)
-    monkeypatch.setattr("pipeline.sources.kafka.ANSWER", 3.0)
     feed.send(rows(30))
     stream = feed.stream()
-    with open_source(stream, Path("/")) as source:
+    with monkeypatch.context() as patch, open_source(stream, Path("/")) as source:
         state = store.state()
         batch = source.read(state.position, 10)
         state = store.append(state, batch.records, batch.rejects, batch.received, batch.position)
+        patch.setattr("pipeline.sources.kafka.PATIENCE", 3.0)
+        patch.setattr("pipeline.sources.kafka.ANSWER", 3.0)
         feed.kill()
         try:
             source.stored(state.position)  # raises nothing
