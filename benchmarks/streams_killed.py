@@ -203,30 +203,28 @@ def _mqtt(stack: ExitStack, records: int, rate: float) -> tuple[Any, Stream, Any
         client = mqtt.Client(
             mqtt.CallbackAPIVersion.VERSION2, client_id="sender", clean_session=False, protocol=mqtt.MQTTv311
         )
+        done = [0]
+
+        def count(*_: Any) -> None:
+            done[0] += 1
+
+        client.on_publish = count  # the broker has acknowledged one; what it has not is sent again
         client.reconnect_delay_set(1, 1)
         client.max_inflight_messages_set(200)
         client.connect("127.0.0.1", broker.port)
         client.loop_start()
-        waiting: list[Any] = []
         for i in range(records):
-            waiting.append(client.publish("killed/readings", record(i), 1))
+            client.publish("killed/readings", record(i), 1)
             if i % 500 == 0:
                 time.sleep(500 / rate)
-            if len(waiting) == 2000:
-                for sent in waiting:
-                    _published(sent)
-                waiting = []
-        for sent in waiting:
-            _published(sent)
+            while i - done[0] > 5000:
+                time.sleep(0.01)
+        while done[0] < records:
+            time.sleep(0.1)
         client.disconnect()
         client.loop_stop()
 
     return broker, stream, send
-
-
-def _published(sent: Any) -> None:
-    while not sent.is_published():
-        time.sleep(0.002)
 
 
 def _asked() -> argparse.Namespace:
