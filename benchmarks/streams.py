@@ -245,8 +245,10 @@ def _mqtt(stack: ExitStack, _: Path) -> tuple[dict[str, Any], Callable[[int, int
     sender.loop_start()
 
     def send(first: int, count: int) -> None:
-        for sent in [sender.publish("bench", _record(i), 1) for i in range(first, first + count)]:
-            sent.wait_for_publish(120)
+        for begin in range(first, first + count, 20_000):
+            part = range(begin, min(begin + 20_000, first + count))
+            for sent in [sender.publish("bench", _record(i), 1) for i in part]:
+                sent.wait_for_publish(120)
 
     return source, send
 

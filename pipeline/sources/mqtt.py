@@ -38,6 +38,7 @@ except ImportError:  # pragma: no cover - an extra
     ) from None
 
 QUIET = 0.5  # seconds without a message after which what was sent has been read
+SOON = 1.0  # seconds after which what has come is handed on, however fast more comes
 ANSWER = 15.0  # seconds for the broker to let us in
 KEEPALIVE = 600  # seconds: a batch may take long to store
 FOREVER = 0xFFFFFFFF  # how long a session of MQTT 5 is kept
@@ -81,8 +82,8 @@ class MqttSource(Source):
         """
         work, had = Work(rows=limit, now=clock.now()), int(position.get("messages", 0))
         client = self._connected(had)
-        heard = time.monotonic()
-        while len(self._kept) - (had - self._before) < limit and time.monotonic() - heard < QUIET:
+        began = heard = time.monotonic()
+        while self._waiting(had) < limit and time.monotonic() < min(heard + QUIET, began + SOON):
             count = len(self._kept)
             self._loop(client, 0.05)
             if len(self._kept) > count:
@@ -114,6 +115,10 @@ class MqttSource(Source):
             self._flush(self._client)
             self._client.disconnect()
             self._client = None
+
+    def _waiting(self, had: int) -> int:
+        """Return how many messages there are that came after the first `had` of the stream."""
+        return len(self._kept) - (had - self._before)
 
     def _connected(self, had: int) -> mqtt.Client:
         """Return a client that is in, and subscribed; a lost connection is made anew."""
