@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -77,11 +75,15 @@ def start(
         _prepare(home, folder, env)
         if mlflow and _ours(home, where):  # before any task runs: the server makes the database they share
             processes.wait_until("MLflow", partial(_answers, f"{where.mlflow_url}/health"), folder, timeout)
-        for service in _services(triggerer=triggerer, simulate=simulate):
-            processes.launch(folder, service, env)
-        processes.wait_until("Airflow", client.healthy, folder, timeout)
+        first, *rest = _services(triggerer=triggerer, simulate=simulate)
+        processes.launch(folder, first, env)
+        processes.wait_until("Airflow", partial(client.healthy, ("metadatabase",)), folder, timeout)
+        # While nobody else reads: SQLite keeps a writer out for as long as somebody does.
         for pool, (slots, about) in settings.POOLS.items():
             client.ensure_pool(pool, slots, about)
+        for service in rest:
+            processes.launch(folder, service, env)
+        processes.wait_until("Airflow", client.healthy, folder, timeout)
     except (Unavailable, OSError, httpx.HTTPError):
         stop(home)
         raise
@@ -138,9 +140,6 @@ def _prepare(home: Home, folder: Path, env: dict[str, str]) -> None:
     done, version = settings.airflow_home(home) / "migrated", metadata.version("apache-airflow-core")
     if not done.exists() or done.read_text() != version:
         processes.run_to_end(folder, Service("setup", (_tool("airflow"), "db", "migrate")), env)
-        # WAL, which the file keeps: with a rollback journal, who reads keeps others from writing.
-        with closing(sqlite3.connect(settings.airflow_database(home))) as database:
-            database.execute("PRAGMA journal_mode=WAL")
         done.write_text(version)
 
 

@@ -42,6 +42,7 @@ SOON = 1.0  # seconds after which what has come is handed on, however fast more 
 ANSWER = 15.0  # seconds for the broker to let us in
 KEEPALIVE = 600  # seconds: a batch may take long to store
 FOREVER = 0xFFFFFFFF  # how long a session of MQTT 5 is kept
+NOTHING = "offbeat/nothing"  # a topic that nobody is subscribed to
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -71,7 +72,7 @@ class MqttSource(Source):
         self._kept: list[_Kept] = []  # in the order they came
         self._before = 0  # messages of the stream that came before those kept
         self._trouble = ""
-        self._subscribed = False
+        self._subscribed = self._asked = False
 
     def read(self, position: Mapping[str, Any], limit: int) -> Batch:
         """Return at most `limit` messages that came after `position`.
@@ -111,10 +112,21 @@ class MqttSource(Source):
 
     def close(self) -> None:
         """Leave the broker, which keeps the session."""
-        if self._client is not None:
-            self._flush(self._client)
-            self._client.disconnect()
-            self._client = None
+        client, self._client = self._client, None
+        if client is None:
+            return
+        # Its answer to a question says that the broker has read the acknowledgements before it: one that
+        # hears of our next connection first would forget them, and send those messages again.
+        self._asked = False
+        client.on_unsubscribe = self._on_answer
+        client.unsubscribe(NOTHING)
+        ends = time.monotonic() + ANSWER
+        while not self._asked and time.monotonic() < ends and not self._loop(client, 0.05):
+            pass
+        client.disconnect()
+
+    def _on_answer(self, *_: Any) -> None:
+        self._asked = True
 
     def _waiting(self, had: int) -> int:
         """Return how many messages there are that came after the first `had` of the stream."""

@@ -130,7 +130,7 @@ def test_an_ingest_killed_at_every_step_loses_nothing_and_doubles_nothing(
     asked = stream()
     drain(asked)
     (tmp_path / "stream.json").write_text(asked.model_dump_json())
-    kills, each = 20, 100
+    kills, each = 14, 100
     done = subprocess.run(
         [
             sys.executable, Path(__file__).with_name("killed_mqtt.py"), tmp_path / "stream.json",
@@ -154,7 +154,7 @@ def guarded(tmp_path: Path) -> Iterator[Mosquitto]:
         "-keyout", "key.pem", "-out", "cert.pem",
     ]  # fmt: skip
     subprocess.run(certificate, cwd=tmp_path, check=True, capture_output=True)
-    words = [program("mosquitto_passwd"), "-b", "-c", "words", "plant", "canary-77ab"]
+    words = [program("mosquitto_passwd"), "-b", "-c", "words", "gauge-9d2e", "canary-77ab"]
     subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
     broker = Mosquitto(
         tmp_path,
@@ -172,7 +172,7 @@ def guarded(tmp_path: Path) -> Iterator[Mosquitto]:
 def test_a_broker_behind_tls_and_a_password(
     guarded: Mosquitto, stream: Callable[..., Stream], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PLANT_USER", "plant")
+    monkeypatch.setenv("PLANT_USER", "gauge-9d2e")
     monkeypatch.setenv("PLANT_PASSWORD", "canary-77ab")
     url = guarded.url.replace("mqtt:", "mqtts:")
     known = {

@@ -133,20 +133,17 @@ def test_a_process_killed_again_and_again_ends_with_the_same(home: Home) -> None
 
 
 def test_records_are_kept_until_there_is_a_champion_which_takes_over_by_itself(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fresh = kit.project(tmp_path / "fresh", plant=kit.PLANT)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/fresh.db")
-    kit.feed(fresh, "history.csv", kit.plant(0, 2 * kit.DAY))
-    work = Offbeat.open(fresh)
-    with living(fresh):
-        until(lambda: work.status()[0]["stored"] == 4 * kit.DAY)
-        assert not kit.scores(fresh)
-        path = fresh.configs / "streams" / "plant.yaml"
-        path.write_text(path.read_text().replace("epochs: 6", "epochs: 1"))
-        Offbeat.open(fresh).train("plant")
-        kit.feed(fresh, "later.csv", kit.plant(2 * kit.DAY, 60))
-        until(lambda: {row["version"] for row in kit.scores(fresh)} == {1})
+    kit.feed(home, "later.csv", kit.plant(2 * kit.DAY, 60))
+    work = Offbeat.open(home)
+    with monkeypatch.context() as patch, living(home):
+        patch.setattr("pipeline.registry.registry.Registry.champion", lambda *_: None)
+        until(lambda: work.status()[0]["stored"] == 4 * kit.DAY + 120)
+        time.sleep(1)
+        assert not kit.scores(home)
+        patch.undo()
+        until(lambda: {row["version"] for row in kit.scores(home)} == {1})
 
 
 def test_a_source_that_is_away_is_waited_for(home: Home) -> None:
