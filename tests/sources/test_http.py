@@ -149,6 +149,26 @@ def test_what_is_signed_needs_no_token_and_what_is_signed_wrongly_is_not_taken(t
     assert len(drain(stream(tmp_path, secret="${env:FEED_KEY}")).rows) == 1
 
 
+@pytest.mark.parametrize("signature", ["v1", "none", "v1,a", "v1,é", "v2,x v1", ",", "v1,a,b"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_signature_that_is_not_even_written_as_one_is_none(
+    tmp_path: Path, signature: str, packed: bool
+) -> None:
+    """Whatever reading it raises, nothing was verified."""
+    text, stamp = json.dumps(ROW).encode(), str(int(datetime.now(UTC).timestamp()))
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"webhook-id", b"m1"),
+        (b"webhook-timestamp", stamp.encode()),
+        (b"webhook-signature", signature.encode()),
+        *([(b"content-encoding", b"gzip")] if packed else []),
+    ]
+    to = client(tmp_path, secret="${env:FEED_KEY}")
+    answer = to.post("/streams/pumps", content=gzip.compress(text) if packed else text, headers=headers)
+    assert answer.status_code == 401
+    assert not drain(stream(tmp_path, secret="${env:FEED_KEY}")).received
+
+
 def test_more_than_the_rate_is_asked_to_come_again(tmp_path: Path) -> None:
     to = client(tmp_path, rate=5)
     answers = [to.post("/streams/pumps", content=json.dumps(ROW), headers=JSON) for _ in range(12)]
