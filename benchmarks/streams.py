@@ -209,9 +209,10 @@ def _record(i: int) -> str:
 def _kafka(stack: ExitStack, _: Path) -> tuple[dict[str, Any], Callable[[int, int], None]]:
     from confluent_kafka import Producer
 
-    from tests.services.kafka import kafka
+    from tests.services.kafka import Broker
+    from tests.services.programs import running
 
-    broker = stack.enter_context(kafka())
+    broker = stack.enter_context(running(Broker))
     topic = broker.topic(4)
     producer = Producer({"bootstrap.servers": broker.servers, "linger.ms": 5, "log_level": 2})
 
@@ -228,9 +229,10 @@ def _kafka(stack: ExitStack, _: Path) -> tuple[dict[str, Any], Callable[[int, in
 def _mqtt(stack: ExitStack, _: Path) -> tuple[dict[str, Any], Callable[[int, int], None]]:
     from paho.mqtt import client as mqtt
 
-    from tests.services.mosquitto import mosquitto
+    from tests.services.mosquitto import Mosquitto
+    from tests.services.programs import running
 
-    broker = stack.enter_context(mosquitto("autosave_on_changes false"))
+    broker = stack.enter_context(running(lambda folder: Mosquitto(folder, "autosave_on_changes false")))
     source = {"type": "mqtt", "url": broker.url, "topics": ("bench",)}
     with open_source(_stream(source), Path("/")) as opened:
         opened.read({}, 1)  # from now on the broker keeps what comes
@@ -256,9 +258,10 @@ def _mqtt(stack: ExitStack, _: Path) -> tuple[dict[str, Any], Callable[[int, int
 def _sql(stack: ExitStack, _: Path) -> tuple[dict[str, Any], Callable[[int, int], None]]:
     import sqlalchemy as sa
 
-    from tests.services.postgres import postgres
+    from tests.services.postgres import Postgres
+    from tests.services.programs import running
 
-    engine = sa.create_engine(stack.enter_context(postgres()).url)
+    engine = sa.create_engine(stack.enter_context(running(Postgres)).url)
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "CREATE TABLE readings (id bigserial PRIMARY KEY, time bigint, machine text, a float8, b float8)"

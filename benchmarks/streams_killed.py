@@ -30,6 +30,7 @@ from pipeline import log
 from pipeline.config.models import SensorStream, Stream, parse_stream
 from pipeline.errors import OffbeatError
 from pipeline.sources import open_source
+from pipeline.steps.ingest import advance
 from pipeline.store.observations import ObservationStore
 
 START = 1_767_225_600
@@ -92,10 +93,7 @@ def read(stream: Stream, tables: Path) -> None:
         try:
             with open_source(stream, Path("/")) as source:
                 while True:
-                    state = store.state()
-                    batch = source.read(state.position, 50_000)
-                    state = store.append(state, batch.records, batch.rejects, batch.received, batch.position)
-                    source.stored(state.position)
+                    advance(source, store, store.state(), 50_000)
         except OffbeatError:
             time.sleep(0.2)
 
@@ -162,9 +160,10 @@ def record(i: int) -> str:
 def _kafka(stack: ExitStack, records: int, rate: float) -> tuple[Any, Stream, Any]:
     from confluent_kafka import Producer
 
-    from tests.services.kafka import kafka
+    from tests.services.kafka import Broker
+    from tests.services.programs import running
 
-    broker = stack.enter_context(kafka())
+    broker = stack.enter_context(running(Broker))
     topic = broker.topic(PARTS)
     settings = {
         "bootstrap.servers": broker.servers, "enable.idempotence": True, "message.timeout.ms": 600_000,
@@ -192,9 +191,10 @@ def _kafka(stack: ExitStack, records: int, rate: float) -> tuple[Any, Stream, An
 def _mqtt(stack: ExitStack, records: int, rate: float) -> tuple[Any, Stream, Any]:
     from paho.mqtt import client as mqtt
 
-    from tests.services.mosquitto import mosquitto
+    from tests.services.mosquitto import Mosquitto
+    from tests.services.programs import running
 
-    broker = stack.enter_context(mosquitto("autosave_on_changes false"))
+    broker = stack.enter_context(running(lambda folder: Mosquitto(folder, "autosave_on_changes false")))
     stream = _stream({"type": "mqtt", "url": broker.url, "topics": ("killed/readings",)})
     with open_source(stream, Path("/")) as source:
         source.read({}, 1)  # from now on the broker keeps what comes

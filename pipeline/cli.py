@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline import __version__, log
-from pipeline.errors import ConfigError, DataError, OffbeatError
+from pipeline.errors import ConfigError, OffbeatError
 
 app = typer.Typer(
     name="offbeat",
@@ -384,8 +384,6 @@ def rejects_discard(
     as_json: Json = False,
 ) -> None:
     """Remove rejects for good: what nobody will mend."""
-    if bool(ids) == bool(reason):
-        raise DataError("say which: ids of rejects, or --reason and a part of it")
     _show(_open().discard(stream, ids=ids or (), reason=reason), as_json)
 
 

@@ -48,7 +48,7 @@ class Desk:
     config: HttpSource
     inbox: Inbox
     _queue: list[tuple[bytes, asyncio.Future[None]]] = field(default_factory=list)
-    _writing: bool = False
+    _task: asyncio.Task[None] | None = None
     _tokens: float = 0.0
     _filled: float = 0.0
     _waiting: tuple[float, int] = (0.0, 0)
@@ -95,8 +95,7 @@ class Desk:
     async def _store(self, lines: bytes) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queue.append((lines, done))
-        if not self._writing:
-            self._writing = True
+        if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write())
         await done
 
@@ -112,7 +111,6 @@ class Desk:
             for _, done in batch:
                 if not done.cancelled():
                     done.set_exception(failure) if failure else done.set_result(None)
-        self._writing = False
 
 
 def _unknown() -> Refused:

@@ -6,25 +6,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.services.kafka import Broker, kafka
+from tests.services.kafka import Broker
 from tests.services.mosquitto import Mosquitto
-from tests.services.mosquitto import mosquitto as running
-from tests.services.postgres import Postgres, postgres
+from tests.services.postgres import Postgres
+from tests.services.programs import running
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
-    with postgres() as server:
+    with running(Postgres) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def kafka_broker() -> Iterator[Broker]:
-    with kafka() as broker:
+    with running(Broker) as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
 def mosquitto() -> Iterator[Mosquitto]:
-    with running() as broker:
+    with running(Mosquitto) as broker:
         yield broker

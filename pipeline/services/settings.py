@@ -72,11 +72,6 @@ def airflow_home(home: Home) -> Path:
     return home.root / "airflow"
 
 
-def airflow_database(home: Home) -> Path:
-    """Return the SQLite file of the local Airflow."""
-    return airflow_home(home) / "airflow.db"
-
-
 def save_addresses(home: Home, addresses: Addresses) -> None:
     """Remember where the servers are."""
     folder(home).mkdir(parents=True, exist_ok=True)
@@ -148,7 +143,7 @@ def environment(home: Home, addresses: Addresses, *, parallelism: int = 4) -> di
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{addresses.airflow_url}/execution/",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{USER}:admin",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(state / "passwords.json"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{airflow_database(home)}?timeout=60",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{state / 'airflow.db'}?timeout=60",
         "AIRFLOW__API__HOST": HOST,
         "AIRFLOW__API__PORT": str(addresses.airflow),
         "AIRFLOW__API__BASE_URL": addresses.airflow_url,

@@ -52,9 +52,7 @@ class FilesSource(Source):
                 stored = self._visit(name, path, Entry.read(stored), work).stored()
             if stored:
                 after[name] = stored
-        records, rejects = work.filled(self._conform)
-        received = records.num_rows + rejects.num_rows
-        return Batch(records, rejects, received, {"files": after}, more=work.spent)
+        return work.batch(self._conform, {"files": after}, more=work.spent)
 
     def _visit(self, name: str, path: Path, entry: Entry, work: Work) -> Entry:
         form = kind(name, self.config.format)

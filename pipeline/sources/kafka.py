@@ -97,9 +97,7 @@ class KafkaSource(Source):
                 if work.records or work.rejects:
                     break  # what there is, first
                 raise Unavailable(f"Kafka at {self._servers} fell silent{self._trouble}")
-        records, rejects = work.filled(self._conform)
-        received = records.num_rows + rejects.num_rows
-        return Batch(records, rejects, received, _position(self._at), more=not self._at_end())
+        return work.batch(self._conform, _position(self._at), more=not self._at_end())
 
     def stored(self, position: Mapping[str, Any]) -> None:
         """Tell the broker how far the store is."""
@@ -184,8 +182,7 @@ class KafkaSource(Source):
             self._ended.discard(part)
             if payload is not None:  # else a tombstone: the key was deleted, and says nothing about a machine
                 messages.append(Message(_name(part), offset, payload, _beside(raw, self._reader.beside)))
-        if messages:
-            self._reader.take(messages, work)
+        self._reader.take(messages, work)
 
     def _event(self, part: Part, raw: Raw, error: client.KafkaError) -> None:
         if error.code() == client.KafkaError._PARTITION_EOF:

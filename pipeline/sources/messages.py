@@ -17,9 +17,8 @@ from pipeline.sources.rejects import RAW_LIMIT, Reject
 from pipeline.sources.work import Work
 
 BESIDE = "$"
-_BREAKS = bytes.maketrans(
-    b"\r\n", b"  "
-)  # outside of strings, where alone they may stand, they mean as little
+# outside of strings, where alone they may stand, breaks mean as little as spaces
+_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,8 @@ class MessageReader:
 
     def take(self, messages: Sequence[Message], work: Work) -> None:
         """Add what messages hold to `work`."""
+        if not messages:
+            return
         texts = [_text(message) for message in messages]
         block = b"\n".join(text.translate(_BREAKS) for text in texts) + b"\n"
 

@@ -95,8 +95,7 @@ class MqttSource(Source):
         if not kept and not client.is_connected():
             raise self._gone()
         self._reader.take([one.message for one in kept], work)
-        records, rejects = work.filled(self._conform)
-        return Batch(records, rejects, len(kept), {"messages": had + len(kept)}, more=bool(kept))
+        return work.batch(self._conform, {"messages": had + len(kept)}, more=bool(kept))
 
     def stored(self, position: Mapping[str, Any]) -> None:
         """Acknowledge what the store has."""

@@ -27,12 +27,12 @@ from pipeline.errors import ConfigError, DataError, Unavailable
 from pipeline.sources import columnar
 from pipeline.sources.conform import Conformer
 from pipeline.sources.source import Batch, Source
+from pipeline.sources.times import micros
 from pipeline.sources.work import Work
 
 PIECE = 10_000  # rows turned into columns at once
 NEAR = 250_000  # digests in a position at most: some 3 MB in the commit
 _DIGEST = 8  # bytes
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Cursor = int | str | datetime
 Row = tuple[Any, ...]
@@ -77,9 +77,7 @@ class SqlSource(Source):
                     work.took(len(fresh), batch.nbytes)
                 if work.spent:
                     break
-        records, rejects = work.filled(self._conform)
-        received = records.num_rows + rejects.num_rows
-        return Batch(records, rejects, received, place.after(cut=work.spent), more=work.spent)
+        return work.batch(self._conform, place.after(cut=work.spent), more=work.spent)
 
     def close(self) -> None:
         """Close connections."""
@@ -214,8 +212,7 @@ def _less(value: Cursor, lookback: int | timedelta) -> Cursor:
 def _number(cursor: Any) -> int:
     """Return a cursor's value as the position a reject is stored with."""
     if isinstance(cursor, datetime):
-        aware = cursor if cursor.tzinfo else cursor.replace(tzinfo=UTC)
-        return (aware - _EPOCH) // timedelta(microseconds=1)
+        return micros(cursor if cursor.tzinfo else cursor.replace(tzinfo=UTC))
     return int(cursor) if isinstance(cursor, (int, Decimal)) else 0
 
 
@@ -248,9 +245,8 @@ def _engine(url: str, base: Path) -> sa.Engine:
             parsed = parsed.set(database=str(base / parsed.database))
         return sa.create_engine(parsed, hide_parameters=True, poolclass=sa.NullPool)
     except (sa.exc.ArgumentError, ImportError) as error:
-        why = (
-            str(error) if isinstance(error, ImportError) else "not an SQLAlchemy URL"
-        )  # never the URL itself
+        # never the URL itself, which may hold a password
+        why = str(error) if isinstance(error, ImportError) else "not an SQLAlchemy URL"
         raise ConfigError(
             f"cannot open the database: {why}",
             key="source.url",

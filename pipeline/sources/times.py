@@ -164,7 +164,7 @@ class TimeReader:
             found = datetime.fromisoformat(_canonical(text))
         except ValueError:
             return None
-        return self._localize(found) if found.tzinfo is None else _us(found)
+        return self._localize(found) if found.tzinfo is None else micros(found)
 
     def _localize(self, naive: datetime) -> int | None:
         try:
@@ -172,7 +172,7 @@ class TimeReader:
             exists = placed.astimezone(UTC).astimezone(self.zone).replace(tzinfo=None) == naive
         except OverflowError:
             return None
-        return _us(placed) if exists else None
+        return micros(placed) if exists else None
 
 
 def _canonical(text: str) -> str:
@@ -181,7 +181,8 @@ def _canonical(text: str) -> str:
     return day + clock.replace(" ", "").replace("UTC", "Z").replace("z", "Z")
 
 
-def _us(moment: datetime) -> int:
+def micros(moment: datetime) -> int:
+    """Return an aware time as microseconds since 1970, UTC."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import pyarrow as pa
 
 from pipeline.sources.conform import Conformer
 from pipeline.sources.rejects import RAW_LIMIT, Reject, table
+from pipeline.sources.source import Batch
 
 BYTES = 64 << 20  # of files in one batch: rows may be wide, and memory is bounded
 REJECT = 1 << 10  # bytes of memory that a reject takes beside its own
@@ -48,7 +50,8 @@ class Work:
         """Say whether a file has not been written to for `span`."""
         return self.now.timestamp() - stat.st_mtime >= span.total_seconds()
 
-    def filled(self, conform: Conformer) -> tuple[pa.Table, pa.Table]:
-        """Return the records and the rejects taken."""
+    def batch(self, conform: Conformer, position: dict[str, Any], *, more: bool) -> Batch:
+        """Return what was taken, with the position after it."""
         records = pa.concat_tables(self.records) if self.records else conform.schema.empty_table()
-        return records, table(self.rejects, self.now)
+        rejects = table(self.rejects, self.now)
+        return Batch(records, rejects, records.num_rows + rejects.num_rows, position, more)

@@ -6,10 +6,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pipeline import log
-from pipeline.sources import open_source, reparse
+from pipeline.sources import Source, open_source, reparse
 
 if TYPE_CHECKING:
-    from pipeline.store.observations import State
+    from pipeline.store.observations import ObservationStore, State
     from pipeline.workspace import Workspace
 
 LONGEST = 1800.0
@@ -31,13 +31,21 @@ def ingest(work: Workspace, name: str, *, longest: float = LONGEST) -> dict[str,
         with open_source(stream, work.home.project) as source:
             more, ends = True, time.monotonic() + longest
             while more and (state is before or time.monotonic() < ends):
-                batch = source.read(state.position, BATCH_ROWS)
-                more = batch.more
-                if batch.received or batch.position != state.position:
-                    state = store.append(state, batch.records, batch.rejects, batch.received, batch.position)
-                    source.stored(state.position)
+                state, more = advance(source, store, state, BATCH_ROWS)
         line |= {**_difference(before, state), "more": more}
     return {"stream": name, **line}
+
+
+def advance(source: Source, store: ObservationStore, before: State, limit: int) -> tuple[State, bool]:
+    """Store one batch of what follows `before`; return the state after it, and whether there may be more.
+
+    The state is `before` itself where nothing came.
+    """
+    batch = source.read(before.position, limit)
+    after = store.append(before, batch.records, batch.rejects, batch.received, batch.position)
+    if after is not before:
+        source.stored(after.position)
+    return after, batch.more
 
 
 def replay(work: Workspace, name: str) -> dict[str, Any]:

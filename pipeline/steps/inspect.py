@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import clock, log
 from pipeline.alerts.render import firing_title
+from pipeline.errors import DataError
 from pipeline.store import anomalies
 
 if TYPE_CHECKING:
@@ -49,13 +50,16 @@ def newest_rejects(work: Workspace, name: str, *, limit: int) -> list[dict[str, 
 def discard(
     work: Workspace, name: str, *, ids: Sequence[str] = (), reason: str | None = None
 ) -> dict[str, Any]:
-    """Remove rejects for good: those of `ids`, or all whose reason holds `reason`."""
+    """Remove rejects for good: those of `ids`, or all whose reason holds `reason`.
+
+    Raises DataError unless one of the two is said: nothing said is not all of them.
+    """
+    if bool(ids) == bool(reason):
+        raise DataError("say which: ids of rejects, or a reason and a part of it")
     store = work.observations(work.stream(name))
     with log.unit("discard", stream=name, reason=reason) as line:
         chosen = list(ids) or store.rejects(reason=reason)["reject"].to_pylist()
-        before = sum(store.reasons().values())
-        store.discard(chosen)
-        line |= {"discarded": before - (left := sum(store.reasons().values())), "left": left}
+        line |= {"discarded": store.discard(chosen), "left": sum(store.reasons().values())}
     return {"stream": name, **line}
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import log
 from pipeline.errors import NoChampion, TransientError
 from pipeline.sources import Source, open_source
+from pipeline.steps.ingest import advance
 
 if TYPE_CHECKING:
     from pipeline.steps import Offbeat
@@ -50,34 +51,35 @@ def live(work: Offbeat, name: str, over: Event) -> dict[str, Any]:
     What may pass, such as a broker that is away, is waited for. Raises what somebody has to mend.
     """
     done: Counter[str] = Counter()
-    wait = PATIENCE[0]
+    wait = 0.0
     with log.unit("live", stream=name) as line:
-        work.stream(name)
         while not over.is_set():
+            received = done["received"]
             try:
                 with open_source(work.stream(name), work.home.project) as source:
-                    wait = _run(work, name, source, over, done, wait)
+                    _run(work, name, source, over, done)
             except TransientError as error:
+                if done["received"] > received:
+                    wait = 0.0  # it worked in between
+                wait = min(2 * wait, PATIENCE[1]) or PATIENCE[0]
                 done["waits"] += 1
                 log.get().warning("waiting", stream=name, why=str(error), seconds=wait)
                 over.wait(wait)
-                wait = min(2 * wait, PATIENCE[1])
         line |= done
     return {"stream": name, **line}
 
 
-def _run(work: Offbeat, name: str, source: Source, over: Event, done: Counter[str], wait: float) -> float:
-    """Work until it is over; return how long to wait when something fails next: as at first, if it worked."""
+def _run(work: Offbeat, name: str, source: Source, over: Event, done: Counter[str]) -> None:
+    """Work until it is over, counting what was done."""
     store = work.observations(work.stream(name))
     state, fresh = store.state(), True
     score, look, deliver, watch, tend, tell = map(_Pace, (EVERY, LOOKED, DELIVERED, WATCHED, TENDED, TOLD))
     while not over.is_set():
-        batch = source.read(state.position, BATCH)
-        if batch.received or batch.position != state.position:
-            state = store.append(state, batch.records, batch.rejects, batch.received, batch.position)
-            source.stored(state.position)
-            done["received"] += batch.received
-            fresh, wait = True, PATIENCE[0]
+        before = state
+        state, _ = advance(source, store, before, BATCH)
+        if state is not before:
+            done["received"] += state.totals.received - before.totals.received
+            fresh = True
         elif not fresh:
             over.wait(IDLE)
         with log.quiet():
@@ -97,7 +99,6 @@ def _run(work: Offbeat, name: str, source: Source, over: Event, done: Counter[st
             log.get().info(
                 "live", stream=name, **done, watermark=state.watermark and state.watermark.isoformat()
             )
-    return wait
 
 
 def _score(work: Offbeat, name: str) -> dict[str, Any] | None:

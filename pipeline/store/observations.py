@@ -130,9 +130,9 @@ class ObservationStore:
         """Return how many rejects there are by reason."""
         return rejects.reasons(self.rejected)
 
-    def discard(self, ids: Sequence[str]) -> None:
-        """Remove rejects by id: those that were read again and stored."""
-        rejects.discard(self.rejected, ids)
+    def discard(self, ids: Sequence[str]) -> int:
+        """Remove rejects by id; return how many there were."""
+        return rejects.discard(self.rejected, ids)
 
     def pieces(self, start: datetime, end: datetime, rows: int) -> Iterator[tuple[datetime, datetime]]:
         """Yield ranges that cover [start, end), each of about `rows` records; none where there is none."""

@@ -48,15 +48,15 @@ def reasons(uri: str) -> dict[str, int]:
     return {entry["values"]: entry["counts"] for entry in found.to_pylist()}
 
 
-def discard(uri: str, ids: Sequence[str]) -> None:
-    """Remove rejects by id."""
+def discard(uri: str, ids: Sequence[str]) -> int:
+    """Remove rejects by id; return how many there were."""
     table = delta.find(uri)
     if table is None or not ids:
-        return
+        return 0
     with guard(f"discarding from {uri}"):
         gone = pa.table({"reject": pa.array(ids, pa.string())})
         merge = table.merge(gone, "t.reject = s.reject", source_alias="s", target_alias="t")
-        merge.when_matched_delete().execute()
+        return int(merge.when_matched_delete().execute()["num_target_rows_deleted"])
 
 
 def _known(table: DeltaTable, rows: pa.Table) -> pa.Array:

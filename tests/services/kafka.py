@@ -6,10 +6,8 @@ import logging
 import os
 import shutil
 import subprocess
-import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -136,15 +134,3 @@ class Broker:
 
     def _tool(self, name: str, *arguments: Any) -> None:
         subprocess.run([*self._java, name, *arguments], check=True, capture_output=True, cwd=self.folder)
-
-
-@contextmanager
-def kafka() -> Iterator[Broker]:
-    folder = Path(tempfile.mkdtemp(prefix="offbeat-kafka-"))
-    try:
-        broker = Broker(folder)
-        broker.start()
-        yield broker
-        broker.kill()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from paho.mqtt import client as mqtt
@@ -64,15 +61,3 @@ class Mosquitto:
             sent.wait_for_publish(60)
         client.disconnect()
         client.loop_stop()
-
-
-@contextmanager
-def mosquitto(*more: str) -> Iterator[Mosquitto]:
-    folder = Path(tempfile.mkdtemp(prefix="offbeat-mosquitto-"))
-    try:
-        broker = Mosquitto(folder, *more)
-        broker.start()
-        yield broker
-        broker.kill()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -52,15 +49,3 @@ class Postgres:
         except sa.exc.OperationalError:
             return False
         return True
-
-
-@contextmanager
-def postgres() -> Iterator[Postgres]:
-    folder = Path(tempfile.mkdtemp(prefix="offbeat-postgres-"))
-    try:
-        server = Postgres(folder)
-        server.start()
-        yield server
-        server.kill()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

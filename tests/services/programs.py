@@ -6,9 +6,12 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import pytest
 
@@ -37,6 +40,32 @@ def wait_until(
         if process.poll() is not None or time.monotonic() > ends:
             pytest.fail(f"{process.args!r} did not start:\n{log.read_text(errors='replace')[-2000:]}")
         time.sleep(0.1)
+
+
+class Server(Protocol):
+    """A server of a test's own."""
+
+    def start(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+S = TypeVar("S", bound=Server)
+
+
+@contextmanager
+def running(make: Callable[[Path], S]) -> Iterator[S]:
+    """Run a server that keeps its state in the folder it is made with; both are gone after the block."""
+    folder = Path(tempfile.mkdtemp(prefix="offbeat-server-"))
+    try:
+        server = make(folder)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def answers(port: int) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from pipeline import clock
 from pipeline.config.models import Stream, parse_stream
 from pipeline.sources import open_source
+from pipeline.steps.ingest import advance
 from pipeline.store.observations import ObservationStore
 from tests.sources.kit import NOW
 from tests.store.killed_ingest import PATCHED, die_at, ended, forked
@@ -27,10 +28,7 @@ def ingest(stream: Stream, tables: Path, doom: int = 0) -> None:
             die_at(doom, [*PATCHED, (source, "read"), (source, "stored")])
         state, more = store.state(), True
         while more:
-            batch = source.read(state.position, LIMIT)
-            state = store.append(state, batch.records, batch.rejects, batch.received, batch.position)
-            source.stored(state.position)
-            more = batch.more
+            state, more = advance(source, store, state, LIMIT)
 
 
 def check(stream: Stream, tables: Path, expected: tuple[int, ...]) -> None:

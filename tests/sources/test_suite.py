@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.errors import Unavailable
 from pipeline.sources import Source, open_source
+from pipeline.steps.ingest import advance
 from pipeline.store.observations import ObservationStore, State
 from tests.sources.feeds import Feed, Files, Http, Kafka, Mqtt, Row, Sql, SqlServer
 from tests.sources.kit import drain, drained
@@ -59,10 +60,7 @@ def ingest(feed: Feed, store: ObservationStore, limit: int = 1000, **source: Any
 def into(opened: Source, store: ObservationStore, limit: int = 1000) -> State:
     state, more = store.state(), True
     while more:
-        batch = opened.read(state.position, limit)
-        state = store.append(state, batch.records, batch.rejects, batch.received, batch.position)
-        opened.stored(state.position)
-        more = batch.more
+        state, more = advance(opened, store, state, limit)
     return state
 
 

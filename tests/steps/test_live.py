@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, Unavailable
 from pipeline.home import Home
 from pipeline.steps import Offbeat, live
 from tests.steps import kit
@@ -155,6 +155,25 @@ def test_a_source_that_is_away_is_waited_for(home: Home) -> None:
         kit.feed(home, "later.csv", kit.plant(2 * kit.DAY, 30))
         until(lambda: bool(kit.scores(home)))
     assert told["waits"] >= 1
+
+
+def test_waits_grow_while_nothing_works_and_begin_anew_once_something_did(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brought, waited, over = iter([0, 0, 0, 0, 7, 0]), [], Event()
+
+    def fails(*given: Any) -> None:
+        try:
+            given[-1]["received"] += next(brought)
+        except StopIteration:
+            over.set()
+            return
+        raise Unavailable("away")
+
+    monkeypatch.setattr(live, "_run", fails)
+    monkeypatch.setattr(over, "wait", waited.append)
+    Offbeat.open(home).live("plant", over)
+    assert waited == [0.2, 0.4, 0.5, 0.5, 0.2, 0.4]
 
 
 def test_what_somebody_has_to_mend_ends_it(home: Home) -> None:

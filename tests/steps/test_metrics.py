@@ -112,3 +112,5 @@ def test_rejects_are_discarded_by_id_or_by_reason(home: Home) -> None:
 def test_what_to_discard_must_be_said(home: Home, arguments: list[str]) -> None:
     shown = CliRunner().invoke(cli.app, ["rejects", "discard", "plant", *arguments])
     assert isinstance(shown.exception, DataError)
+    with pytest.raises(DataError, match="say which"):
+        Offbeat.open(home).discard("plant")
