@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -73,7 +73,7 @@ def run(options: Options, home: Home) -> int:
     with say.step("writing the feeds") as done:
         labels = _stage(options, ours, home.configs)
         done(f"{sum(each.lines for each in labels.values()):,} records of {len(labels)} streams")
-    with open_desk() as desk, _servers(ours, desk, say) as running:
+    with open_desk() as desk, _servers(ours, desk, say, labels) as running:
         theatre = Theatre(ours, running, {name: Story(each) for name, each in labels.items()}, say)
         for name in labels:
             _play(theatre, name)
@@ -94,14 +94,15 @@ def _stage(options: Options, ours: Home, shipped: Path) -> Mapping[str, Labels]:
 
 
 @contextmanager
-def _servers(ours: Home, desk: Desk, say: show.Say) -> Iterator[services.Running]:
-    """Start Airflow and MLflow; what the tasks need to know travels in the environment."""
+def _servers(ours: Home, desk: Desk, say: show.Say, streams: Iterable[str]) -> Iterator[services.Running]:
+    """Start Airflow and MLflow, and wait for the DAGs of all streams; what the tasks need to know travels in the environment."""
     where = services.Addresses.choose()
     stage.alerts(ours, where, desk.url)
     os.environ |= {stage.SECRET: desk.secret, "MLFLOW_TRACKING_URI": where.mlflow_url}
     with say.step("starting Airflow and MLflow") as done:
         running = services.start(ours, addresses=where)
-        running.wait_for_dags(["deliver_alerts"])
+        own = [f"{step}__{name}" for name in streams for step in ("ingest", "train", "score")]
+        running.wait_for_dags(["deliver_alerts", *own])
         done(f"{where.airflow_url} and {where.mlflow_url}")
     try:
         yield running
