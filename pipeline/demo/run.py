@@ -95,7 +95,7 @@ def _stage(options: Options, ours: Home, shipped: Path) -> Mapping[str, Labels]:
 
 @contextmanager
 def _servers(ours: Home, desk: Desk, say: show.Say, streams: Iterable[str]) -> Iterator[services.Running]:
-    """Start Airflow and MLflow, and wait for the DAGs of all streams; what the tasks need to know travels in the environment."""
+    """Start Airflow and MLflow, and wait for all DAGs; what tasks need to know travels in the environment."""
     where = services.Addresses.choose()
     stage.alerts(ours, where, desk.url)
     os.environ |= {stage.SECRET: desk.secret, "MLFLOW_TRACKING_URI": where.mlflow_url}
