@@ -13,7 +13,14 @@ from typing import Any, Literal
 
 from pipeline.config.checks import check, check_part, receivers
 from pipeline.config.document import Document, below, overlay
-from pipeline.config.models import Alerts, SensorStream, Stream, StreamBase, TransactionStream
+from pipeline.config.models import (
+    Alerts,
+    SensorStream,
+    Stream,
+    StreamBase,
+    TransactionStream,
+    know_plugins,
+)
 from pipeline.config.problems import ConfigErrors, listed, nearest, ordered, problem_at
 from pipeline.config.scalars import NAME_SHAPE, NAME_WORDS
 from pipeline.config.yaml_nodes import LIMIT, parse
@@ -82,6 +89,7 @@ def load_project(configs: Path) -> Project:
         raise ConfigError(
             "no such folder", file=str(configs), hint="run in the project, or set OFFBEAT_CONFIGS"
         )
+    know_plugins()
     broken: dict[str, ConfigErrors] = {}
     defaults, told = load_defaults(configs / DEFAULTS), _alerts(configs / ALERTS, broken)
     if wrong := defaults.all_errors():

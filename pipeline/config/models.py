@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import Field, model_validator
 
+from pipeline.config import plugins
 from pipeline.config.fields import (
     RESERVED,
     Channel,
@@ -54,8 +56,8 @@ __all__ = [
     "Receiver", "Retention", "Schedules", "SensorFields", "SensorStream", "SensorWatch", "Source",
     "SqlSource", "Stream", "StreamBase", "Strict", "TimeField", "Training", "TransactionFields",
     "TransactionStream",
-    "Watch", "WebhookReceiver", "Window", "format_duration", "parse_duration", "parse_schedule",
-    "parse_stream", "parse_time",
+    "Watch", "WebhookReceiver", "Window", "format_duration", "know_plugins", "parse_duration",
+    "parse_schedule", "parse_stream", "parse_time",
 ]  # fmt: skip
 
 Limits = tuple[float | None, float | None]
@@ -326,9 +328,24 @@ class TransactionStream(StreamBase):
 Stream = SensorStream | TransactionStream
 
 
+@cache
+def know_plugins() -> None:
+    """Let streams have the sources of installed packages too; once, and at no cost where there are none."""
+    usable, _ = plugins.installed()
+    for kind in (StreamBase, SensorStream, TransactionStream) if usable else ():
+        field = kind.model_fields["source"]
+        for made in usable.values():
+            field.annotation = field.annotation | made.Config
+        kind.model_rebuild(force=True)
+
+
 def parse_stream(text: str | bytes) -> Stream:
     """Read a stream back from its own `model_dump_json`; ValueError (pydantic's, or JSON's) if it is none."""
-    return _PARSER.validate_python(_as_yaml_gives(json.loads(text)))
+    know_plugins()
+    data = _as_yaml_gives(json.loads(text))
+    kind = data.get("kind") if isinstance(data, dict) else None
+    model = TransactionStream if kind == "transaction" else SensorStream  # which says what is wrong else
+    return model.model_validate(data)
 
 
 def _as_yaml_gives(data: Any) -> Any:
@@ -336,6 +353,3 @@ def _as_yaml_gives(data: Any) -> Any:
     if isinstance(data, dict):
         return {key: _as_yaml_gives(value) for key, value in data.items()}
     return tuple(map(_as_yaml_gives, data)) if isinstance(data, list) else data
-
-
-_PARSER: TypeAdapter[Stream] = TypeAdapter(Annotated[Stream, Field(discriminator="kind")])

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from pipeline.config import plugins
 from pipeline.config.credentials import looks_secret, named_secret
 from pipeline.config.document import MOST, Document, Where, dotted, plain
 from pipeline.config.locate import Located, locate
@@ -179,8 +180,9 @@ def _tag(details: Details, found: Located, doc: Document) -> ConfigError:
     where = (*found.where, "type")
     if details["type"] == "union_tag_not_found":
         return problem_at(doc, where, "required key is missing", "one of apprise, log, webhook")
-    choices = re.findall(r"'([^']+)'", details["ctx"]["expected_tags"])
-    hint = nearest(str(details["ctx"]["tag"]), choices)
+    choices, tag = re.findall(r"'([^']+)'", details["ctx"]["expected_tags"]), str(details["ctx"]["tag"])
+    _, unusable = plugins.installed()
+    hint = unusable.get(tag, "") or nearest(tag, choices)
     return problem_at(doc, where, "unknown type", listed(choices), hint)
 
 

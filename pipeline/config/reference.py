@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from pipeline.config.models import Alerts, Channel, SensorStream, TransactionStream
+from pipeline.config.models import Alerts, Channel, SensorStream, TransactionStream, know_plugins
 
 HEAD = """# Every key of a stream
 
@@ -37,6 +37,7 @@ SECTIONS = (
 
 def reference() -> str:
     """Return docs/streams.md."""
+    know_plugins()
     parts = [HEAD]
     for title, model, about in SECTIONS:
         rows = "\n".join(f"| `{key}` | {default} | {text} |" for key, default, text in _rows(model, ""))

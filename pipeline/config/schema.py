@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from pipeline.config.models import Alerts, SensorStream, StreamBase, TransactionStream
+from pipeline.config.models import Alerts, SensorStream, StreamBase, TransactionStream, know_plugins
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 Json = dict[str, Any]
@@ -21,6 +21,7 @@ Json = dict[str, Any]
 
 def schemas() -> dict[str, Json]:
     """Return each schema by the name of its file."""
+    know_plugins()
     return {
         "stream.schema.json": _stream(),
         "defaults.schema.json": _defaults(),

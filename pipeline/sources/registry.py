@@ -1,4 +1,4 @@
-"""From `source.type` in a stream's YAML to the class that reads it. A new source is one file and one line."""
+"""From `source.type` in a stream's YAML to the class that reads it: ours, or an installed package's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
+from pipeline.config import plugins
 from pipeline.config.models import Stream
 from pipeline.sources.source import Source
 
@@ -21,6 +22,10 @@ OPENERS: Mapping[str, str] = {
 
 def open_source(stream: Stream, base: Path) -> Source:
     """Open the stream's source; relative paths in its config are below `base`, the project folder."""
-    module, _, name = OPENERS[stream.source.type].partition(":")
-    opener: Callable[..., Source] = getattr(import_module(module), name)
+    kind = stream.source.type
+    if kind in OPENERS:
+        module, _, name = OPENERS[kind].partition(":")
+        opener: Callable[..., Source] = getattr(import_module(module), name)
+    else:
+        opener = plugins.installed()[0][kind]
     return opener(stream, stream.source, base)
