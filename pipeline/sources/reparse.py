@@ -63,7 +63,7 @@ def _payloads(
     work = Work(rows=sys.maxsize, now=clock.now(), room=sys.maxsize)
     decode = decoder(stream, base) if len(rejects) else None
 
-    def alone(source: str, payload: bytes, _: Memory) -> Iterable[Found | Unread]:
+    def alone(source: str, payload: bytes, memory: Memory) -> Iterable[Found | Unread]:
         return decode(source, payload, dict(births)) if decode else ()
 
     reader = MessageReader(conform, alone if decode else None)
