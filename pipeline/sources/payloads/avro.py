@@ -60,7 +60,9 @@ class Avro:
         if rest := len(body) - stream.tell():
             raise Unreadable(f"not a record of schema {number}: {rest} of {len(body)} bytes are left over")
         if not isinstance(record, dict):
-            raise Unreadable(f"schema {number} is of a {type(record).__name__}; expected one of a record")
+            raise Unreadable(
+                f"schema {number} is of values of type {type(record).__name__}; expected records"
+            )
         return [self._flat(record)]
 
     def _parse(self, number: int) -> Any:

@@ -5,6 +5,7 @@ A line that cannot be read costs no other. A column that a payload does not have
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -86,6 +87,6 @@ class Csv:
         """Return a number as one where it must be; whatever else is left to the reader of the records."""
         if name not in self._numeric:
             return cell
-        if _NUMBER.fullmatch(cell):
-            return float(cell)
+        if _NUMBER.fullmatch(cell) and math.isfinite(value := float(cell)):
+            return value
         return None if cell in NULLS else cell

@@ -130,7 +130,7 @@ def test_a_schema_may_refer_to_another() -> None:
         (frame(9, b"x"), "schema 9 is not in the registry"),
         (written(PLAIN, ROW)[:-3], "not a record of schema 1: "),
         (written(PLAIN, ROW) + b"x", "not a record of schema 1: 1 of "),
-        (written("long", 5, 2), "schema 2 is of a int; expected one of a record"),
+        (written("long", 5, 2), "schema 2 is of values of type int; expected records"),
         (frame(3, b"x"), "schema 3 cannot be read: "),
     ],
 )
