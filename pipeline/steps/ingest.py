@@ -58,14 +58,18 @@ def replay(work: Workspace, name: str) -> dict[str, Any]:
         before, kept = store.state(), store.rejects()
         batch = reparse(stream, kept, before.position, work.home.project)
         # Stored before the rejects go: killed in between, a second replay only counts duplicates.
-        # What still fails stays where it is, uncounted: it was counted when it came.
+        # What still fails stays where it is, uncounted: it was counted when it came. A payload that is read now
+        # and holds what is wrong goes, and each wrong record of it is a reject of its own.
         new = batch.rejects.filter(pc.invert(pc.is_in(batch.rejects["reject"], value_set=kept["reject"])))
         received = len(batch.records) + len(new)
         after = store.append(before, batch.records, new, received, before.position)
         still = set(batch.rejects["reject"].to_pylist())
-        passed = [reject for reject in kept["reject"].to_pylist() if reject not in still]
-        store.discard(passed)
-        line |= {**_difference(before, after), "passed": len(passed), "still_rejected": len(still)}
+        store.discard([reject for reject in kept["reject"].to_pylist() if reject not in still])
+        line |= {
+            **_difference(before, after),
+            "passed": len(batch.records),
+            "still_rejected": len(batch.rejects),
+        }
     return {"stream": name, **line}
 
 
