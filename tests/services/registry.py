@@ -1,4 +1,4 @@
-"""A schema registry for tests: Apicurio, which speaks Confluent's protocol; fetched by Maven once, state in memory."""
+"""A schema registry for tests: Apicurio, by Confluent's protocol, in memory; fetched by Maven once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def app() -> Path:
         part = APP.with_name(f".{APP.name}-{os.getpid()}")
         artifact = f"io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"
         command = [
-            program("mvn"), "-q", "-B", "dependency:unpack", f"-Dartifact={artifact}", f"-DoutputDirectory={part}",
+            program("mvn"), "-q", "-B", "dependency:unpack", f"-Dartifact={artifact}",
+            f"-DoutputDirectory={part}",
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -1,4 +1,4 @@
-"""Protocol Buffers: messages by descriptors from the registry, whatever their file says; other bytes are rejects."""
+"""Protocol Buffers: messages by descriptors from the registry; other bytes are rejects."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ KAFKA = {"format": "protobuf", "registry": REGISTRY}
 AT = 1_769_949_015
 KIND = descriptor_pb2.FieldDescriptorProto
 TYPES = {
-    "double": KIND.TYPE_DOUBLE, "float": KIND.TYPE_FLOAT, "int32": KIND.TYPE_INT32, "sint64": KIND.TYPE_SINT64,
-    "uint64": KIND.TYPE_UINT64, "fixed32": KIND.TYPE_FIXED32, "bool": KIND.TYPE_BOOL, "string": KIND.TYPE_STRING,
-    "bytes": KIND.TYPE_BYTES,
+    "double": KIND.TYPE_DOUBLE, "float": KIND.TYPE_FLOAT, "int32": KIND.TYPE_INT32,
+    "sint64": KIND.TYPE_SINT64, "uint64": KIND.TYPE_UINT64, "fixed32": KIND.TYPE_FIXED32,
+    "bool": KIND.TYPE_BOOL, "string": KIND.TYPE_STRING, "bytes": KIND.TYPE_BYTES,
 }  # fmt: skip
 
 
@@ -73,7 +73,8 @@ def plant() -> Any:
     made = file(TIMESTAMP, "google/protobuf/wrappers.proto", "google/protobuf/duration.proto")
     reading = message(
         made.message_type, "Reading",
-        time="google.protobuf.Timestamp", machine="string", a="double", b="double?", on="bool", kind="plant.Kind",
+        time="google.protobuf.Timestamp", machine="string", a="double", b="double?", on="bool",
+        kind="plant.Kind",
         inner="plant.Reading.Inner", many="plant.Reading.ManyEntry*", w="google.protobuf.DoubleValue",
         took="google.protobuf.Duration", count="uint64", tags="string*",
     )  # fmt: skip
