@@ -58,8 +58,8 @@ def replay(work: Workspace, name: str) -> dict[str, Any]:
         before, kept = store.state(), store.rejects()
         batch = reparse(stream, kept, before.position, work.home.project)
         # Stored before the rejects go: killed in between, a second replay only counts duplicates.
-        # What still fails stays where it is, uncounted: it was counted when it came. A payload that can be read
-        # now goes; what is wrong in it is a new reject.
+        # What still fails stays where it is, uncounted: it was counted when it came. A payload that can be
+        # read now goes; what is wrong in it is a new reject.
         new = batch.rejects.filter(pc.invert(pc.is_in(batch.rejects["reject"], value_set=kept["reject"])))
         received = len(batch.records) + len(new)
         after = store.append(before, batch.records, new, received, before.position)

@@ -1,4 +1,4 @@
-"""Avro and Protobuf from a real broker and a real registry: written by Confluent's serializers, read by ours."""
+"""Avro and Protobuf of a real broker and a real registry: written by Confluent's serializers, read by us."""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ from pipeline.sources.payloads.sparkplug import payload_class
 AT = 1_769_949_015_000  # ms
 TYPES = {
     "Int8": 1, "Int16": 2, "Int32": 3, "Int64": 4, "UInt8": 5, "UInt16": 6, "UInt32": 7, "UInt64": 8,
-    "Float": 9, "Double": 10, "Boolean": 11, "String": 12, "DateTime": 13, "Text": 14, "DataSet": 16, "Template": 19,
+    "Float": 9, "Double": 10, "Boolean": 11, "String": 12, "DateTime": 13, "Text": 14,
+    "DataSet": 16, "Template": 19,
 }  # fmt: skip
 
 
