@@ -156,7 +156,7 @@ def test_what_no_schema_fits_is_rejected_as_it_came_and_costs_no_other(
     assert [r["a"] for r in read.rows] == [0, 1]
     assert read.rejects["raw"].to_pylist()[:4] == bad
     assert [reason[:22] for reason in read.reasons] == [
-        "begins with 7b 22 61 2", "schema 999999 is not i", "not a record of schema",
+        "begins with '7b 22 61 ", "schema 999999 is not i", "not a record of schema",
         "is empty; expected 00,", "machine: missing; expe",
     ]  # fmt: skip
 

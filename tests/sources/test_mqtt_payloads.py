@@ -102,7 +102,7 @@ def test_births_outlive_restarts_and_data_before_them_are_read_again(
         "DATA", payload(metric(value=1.5, alias=1), metric(value=-2, kind="Int8", typed=False, alias=2))
     )
     assert (early["stored"], early["rejected"]) == (0, 1)
-    assert "alias 1 is unknown" in Offbeat.open(home).rejects("meters")[0]["reason"]
+    assert "alias 1 of" in Offbeat.open(home).rejects("meters")[0]["reason"]
     born = ingest(
         "BIRTH",
         payload(

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 from pipeline.config.models import KafkaSource, MqttSource, Stream
+from pipeline.errors import ConfigError
 from pipeline.sources.payloads.payload import Decoder, Found, Memory, Unread, Unreadable
 
 __all__ = ["FORMATS", "Decoder", "Found", "Memory", "Unread", "Unreadable", "decoder"]
@@ -28,9 +29,18 @@ def decoder(stream: Stream, base: Path) -> Decoder | None:
     """Return what reads the payloads of a stream's messages; None where they are JSON objects already.
 
     Relative paths in the source's config are below `base`, the project folder.
+
+    Raises:
+        ConfigError: a library is not installed, or the format's settings do not fit the stream.
     """
     if not isinstance(stream.source, KafkaSource | MqttSource) or stream.source.format == "json":
         return None
     module, _, name = FORMATS[stream.source.format].partition(":")
-    made: Callable[[Stream, Path], Decoder] = getattr(import_module(module), name)
+    try:
+        made: Callable[[Stream, Path], Decoder] = getattr(import_module(module), name)
+    except ImportError as error:  # pragma: no cover - an extra
+        raise ConfigError(
+            f"source.format {stream.source.format} needs {error.name}, which is not installed",
+            hint=f"pip install 'offbeat[{stream.source.type}]'",
+        ) from None
     return made(stream, base)

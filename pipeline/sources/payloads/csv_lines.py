@@ -79,7 +79,7 @@ class Csv:
         if header != self._header:
             form = CsvFormat.from_header(header, (), self._delimiter)
             if twice := next((n for i, n in enumerate(form.names) if n in form.names[:i]), None):
-                raise Unreadable(f"{twice}: several columns of that name in the header; expected one")
+                raise Unreadable(f"{twice!r}: several columns of that name in the header; expected one")
             self._header, self._headed = header, form
         return self._headed
 

@@ -67,7 +67,7 @@ class Schemas(Protocol):
 def framed(payload: bytes) -> tuple[int, bytes]:
     """Return the number of a payload's schema, and its record: byte 0, four bytes of number, the rest."""
     if len(payload) < 5 or payload[0]:
-        begins = f"begins with {payload[:5].hex(' ')}" if payload else "is empty"
+        begins = f"begins with '{payload[:5].hex(' ')}'" if payload else "is empty"
         raise Unreadable(f"{begins}; expected 00, four bytes with the number of a schema, and a record")
     return int.from_bytes(payload[1:5], "big"), payload[5:]
 

@@ -134,7 +134,7 @@ class Sparkplug:
             raise Unreadable("a metric has neither a name nor an alias")
         name = self._aliases(table, who).get(metric.alias) if table is not None else None
         if name is None:
-            raise Unreadable(f"alias {metric.alias} is unknown: {_no_birth(table, who)}")
+            raise Unreadable(f"alias {metric.alias} of {who!r} is unknown: {_no_birth(table)}")
         return name
 
     def _aliases(self, table: Table, who: str) -> dict[int, str]:
@@ -154,7 +154,7 @@ def _place(topic: str) -> tuple[str, str, str]:
     kind = levels[2] if len(levels) in (4, 5) and levels[0] == NAMESPACE else ""
     if kind not in (*BIRTHS, *DATA, *PASSED_OVER) or (len(levels) == 5) != kind.startswith("D"):
         expected = f"{NAMESPACE}/<group>/NDATA/<node>, or {NAMESPACE}/<group>/DDATA/<node>/<device>"
-        raise Unreadable(f"{topic[:200]} is no topic of Sparkplug B; expected {expected}")
+        raise Unreadable(f"{topic[:200]!r} is no topic of Sparkplug B; expected {expected}")
     return kind, f"{levels[1]}/{levels[3]}", levels[4] if len(levels) == 5 else ""
 
 
@@ -207,7 +207,7 @@ def _type(metric: Any, name: str, table: Table | None, who: str) -> int:
     """Return the number of a metric's type: its own, or what its birth said."""
     known = metric.datatype if metric.HasField("datatype") else ((table or {}).get(name) or [None])[0]
     if known is None:
-        raise Unreadable(f"the type of {name} is unknown: {_no_birth(table, who)}")
+        raise Unreadable(f"the type of {name!r} of {who!r} is unknown: {_no_birth(table)}")
     return int(known)
 
 
@@ -220,6 +220,6 @@ def _whole(value: int, kind: int) -> int:
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
-def _no_birth(table: Table | None, who: str) -> str:
+def _no_birth(table: Table | None) -> str:
     was = "no birth of it was read yet" if table is None else "its newest birth does not say it"
-    return f"{who}: {was}; ask the node for a rebirth, then replay"
+    return f"{was}; ask the node for a rebirth, then replay"

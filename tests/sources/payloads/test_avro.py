@@ -126,8 +126,8 @@ def test_a_schema_may_refer_to_another() -> None:
     ("payload", "reason"),
     [
         (b"", "is empty; expected 00, four bytes with the number of a schema, and a record"),
-        (b'{"a": 1}', "begins with 7b 22 61 22 3a; expected 00"),
-        (b"\0\0\0", "begins with 00 00 00; expected 00"),
+        (b'{"a": 1}', "begins with '7b 22 61 22 3a'; expected 00"),
+        (b"\0\0\0", "begins with '00 00 00'; expected 00"),
         (frame(9, b"x"), "schema 9 is not in the registry"),
         (written(PLAIN, ROW)[:-3], "not a record of schema 1: "),
         (written(PLAIN, ROW) + b"x", "not a record of schema 1: 1 of "),

@@ -99,7 +99,7 @@ def test_lines_are_read_again_by_the_columns_of_today() -> None:
     [
         (b"", "is empty; expected lines of CSV"),
         (b"\r\n\n", "is empty; expected lines of CSV"),
-        (b"time,a,a\n1,2,3", "a: several columns of that name in the header; expected one"),
+        (b"time,a,a\n1,2,3", "'a': several columns of that name in the header; expected one"),
     ],
 )
 def test_a_payload_that_holds_no_lines_is_one_reject(payload: bytes, reason: str) -> None:

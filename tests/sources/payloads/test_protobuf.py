@@ -155,7 +155,7 @@ def test_a_file_may_import_another_of_the_registry() -> None:
 @pytest.mark.parametrize(
     ("payload", "reason"),
     [
-        (b"{}", "begins with 7b 7d; expected 00"),
+        (b"{}", "begins with '7b 7d'; expected 00"),
         (frame(1, b""), "ends before the record begins"),
         (frame(1, b"\xff" * 9), "the number of a message has no end"),
         (frame(1, b"\xfe\x7f"), "8191 numbers of messages"),

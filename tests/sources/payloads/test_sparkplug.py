@@ -125,7 +125,7 @@ def test_a_new_birth_replaces_the_aliases_of_the_old_and_a_nodes_ends_those_of_i
     assert values(taken(data, memory=memory))[0][2:] == (None, 1.5)
     found = taken((NODE.format("BIRTH"), payload()), data, memory=memory)
     assert reasons(found) == [
-        "alias 1 is unknown: plant/line1/pump7: no birth of it was read yet; ask the node for a rebirth, "
+        "alias 1 of 'plant/line1/pump7' is unknown: no birth of it was read yet; ask the node for a rebirth, "
         "then replay"
     ]
 
@@ -189,12 +189,12 @@ def test_what_says_nothing_of_the_streams_channels_is_neither_record_nor_reject(
 @pytest.mark.parametrize(
     ("topic", "said", "reason"),
     [
-        ("plant/line1", payload(), "plant/line1 is no topic of Sparkplug B; expected spBv1.0/<group>/NDATA"),
-        (NODE.format("DATA") + "/pump7", payload(), "spBv1.0/plant/NDATA/line1/pump7 is no topic"),
+        ("plant/line1", payload(), "'plant/line1' is no topic of Sparkplug B; expected spBv1.0/<group>/"),
+        (NODE.format("DATA") + "/pump7", payload(), "'spBv1.0/plant/NDATA/line1/pump7' is no topic"),
         (PUMP.format("DATA"), b"\xff", "not a payload of Sparkplug B: "),
-        (PUMP.format("DATA"), payload(metric(value=1.0, alias=7)), "alias 7 is unknown: plant/line1/pump7"),
+        (PUMP.format("DATA"), payload(metric(value=1.0, alias=7)), "alias 7 of 'plant/line1/pump7' is unknown"),
         (PUMP.format("DATA"), payload(metric(value=1.0)), "a metric has neither a name nor an alias"),
-        (PUMP.format("DATA"), payload(metric("Temp", 3, "Int8", typed=False)), "the type of Temp is unknown"),
+        (PUMP.format("DATA"), payload(metric("Temp", 3, "Int8", typed=False)), "the type of 'Temp' of 'plant"),
         (PUMP.format("DATA"), payload(metric("Temp", 3, "Int8"), timestamp=None), "$timestamp: missing"),
     ],
 )  # fmt: skip
