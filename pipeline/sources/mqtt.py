@@ -24,7 +24,7 @@ from pipeline.config.secrets import resolve
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.sources.conform import Conformer
 from pipeline.sources.messages import Message, MessageReader
-from pipeline.sources.payloads import decoder
+from pipeline.sources.payloads import decoder, packed, unpacked
 from pipeline.sources.source import Batch, Source
 from pipeline.sources.work import Work
 
@@ -95,9 +95,10 @@ class MqttSource(Source):
         kept = self._kept[had - self._before :][:limit]
         if not kept and not client.is_connected():
             raise self._gone()
-        births = dict(position.get("births", {}))
+        births = unpacked(said := position.get("births", ""))
         taken = self._reader.take([one.message for one in kept], work, births)
-        after = {"messages": had + taken} | ({"births": births} if births else {})
+        said = said if births == unpacked(said) else packed(births)
+        after = {"messages": had + taken} | ({"births": said} if said else {})
         return work.batch(self._conform, after, more=bool(kept))
 
     def stored(self, position: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from pipeline.sources.csv_format import CsvFormat
 from pipeline.sources.json_format import JsonFormat
 from pipeline.sources.messages import Message, MessageReader
 from pipeline.sources.parsing import Format
-from pipeline.sources.payloads import Found, Memory, Unread, decoder
+from pipeline.sources.payloads import Found, Memory, Unread, decoder, unpacked
 from pipeline.sources.source import REJECTED, Batch
 from pipeline.sources.work import Work
 
@@ -44,7 +44,7 @@ def reparse(
         rejects = rejects.append_column("header", pa.nulls(len(rejects), pa.string()))
     rejects = rejects.select(REJECTED.names)
     payloads = pc.fill_null(pc.starts_with(rejects["header"], "{"), False)
-    births = (position or {}).get("births", {})
+    births = unpacked((position or {}).get("births", ""))
     found, left = _payloads(stream, conform, rejects.filter(payloads), births, base)
     records, still, rejects = [found], [left], rejects.filter(pc.invert(payloads))
     for header in pc.unique(rejects["header"]).to_pylist():

@@ -12,6 +12,7 @@ import yaml
 
 from pipeline.config.models import SensorStream, Stream
 from pipeline.sources import open_source
+from pipeline.sources.payloads import unpacked
 from pipeline.steps import Offbeat
 from tests.services.mosquitto import Mosquitto
 from tests.sources.kit import drain
@@ -121,7 +122,9 @@ def test_births_outlive_restarts_and_data_before_them_are_read_again(
         ("line1/pump7", 1.5, -2), ("line1/pump7", 3, None), ("line1/pump7", 4.5, None),
     ]  # fmt: skip
     state = work.observations(work.stream("meters")).state()
-    assert state.position["births"] == {f"{group}/line1": {"pump7": {"Temp": [10, 1], "Flow": [1, 2]}}}
+    assert unpacked(state.position["births"]) == {
+        f"{group}/line1": {"pump7": {"Temp": [10, 1], "Flow": [1, 2]}}
+    }
     assert state.position["messages"] == 4
 
 

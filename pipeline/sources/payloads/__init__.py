@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pipeline.config.models import KafkaSource, MqttSource, Stream
 from pipeline.errors import ConfigError
-from pipeline.sources.payloads.payload import Decoder, Found, Memory, Unread, Unreadable
+from pipeline.sources.payloads.payload import Decoder, Found, Memory, Unread, Unreadable, packed, unpacked
 
-__all__ = ["FORMATS", "Decoder", "Found", "Memory", "Unread", "Unreadable", "decoder"]
+__all__ = ["FORMATS", "Decoder", "Found", "Memory", "Unread", "Unreadable", "decoder", "packed", "unpacked"]
 
 FORMATS: Mapping[str, str] = {
     "avro": "pipeline.sources.payloads.avro:decoder",

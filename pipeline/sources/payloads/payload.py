@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 Found = dict[str, Any]
 """One record as JSON can say it, by the names of its columns in the source."""
 Memory = dict[str, Any]
-"""What earlier messages said that later ones are read by: JSON, part of the source's position."""
+"""What earlier messages said that later ones are read by: JSON, packed a part of the source's position."""
 
 
 class Unreadable(ValueError):
@@ -41,3 +45,19 @@ class Decoder(Protocol):
             ConfigError: somebody has to act before any payload can be read.
         """
         ...
+
+
+def packed(memory: Memory) -> str:
+    """Return memory as text. A position is written with every commit, and names of many devices are alike."""
+    return base64.b64encode(zlib.compress(json.dumps(memory).encode(), 9)).decode() if memory else ""
+
+
+def unpacked(text: str) -> Memory:
+    """Return what was packed, as a dict of its own."""
+    return dict(_unpacked(text))
+
+
+@lru_cache(maxsize=8)
+def _unpacked(text: str) -> Memory:
+    found: Memory = json.loads(zlib.decompress(base64.b64decode(text))) if text else {}
+    return found

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.models import SensorStream
 from pipeline.sources import reparse
-from pipeline.sources.payloads import Memory, decoder, sparkplug
+from pipeline.sources.payloads import Memory, decoder, packed, sparkplug, unpacked
 from pipeline.sources.payloads.sparkplug import Sparkplug
 from pipeline.sources.source import Batch
 from tests.sources.payloads.kit import read, reasons, rows, stream
@@ -110,7 +110,7 @@ def test_metrics_are_named_by_the_birth_before_them() -> None:
 def test_a_births_aliases_outlive_a_restart_in_the_position() -> None:
     memory: Memory = {}
     taken((PUMP.format("BIRTH"), payload(*birth(Temp="Float"))), memory=memory)
-    position = json.loads(json.dumps(memory))
+    position = unpacked(packed(memory))
     assert values(taken((PUMP.format("DATA"), payload(metric(value=1.5, alias=1))), memory=position)) == [
         ("line1/pump7", moment(AT), 1.5, None)
     ]
@@ -215,7 +215,7 @@ def test_data_of_an_unknown_alias_is_read_again_after_a_birth() -> None:
     assert len(reparse(of(), found.rejects, {"messages": 1}).rejects) == 1
     memory: Memory = {}
     taken((PUMP.format("BIRTH"), payload(*birth(Temp="Double", Flow="Int16"))), memory=memory)
-    again = reparse(of(), found.rejects, {"messages": 2, "births": memory})
+    again = reparse(of(), found.rejects, {"messages": 2, "births": packed(memory)})
     assert [(r["c0"], r["c1"]) for r in again.records.to_pylist()] == [(1.5, -4.0)]
     assert not len(again.rejects)
 
@@ -229,6 +229,15 @@ def test_births_cannot_fill_the_position(monkeypatch: pytest.MonkeyPatch) -> Non
     found = taken(*births, births[0], memory=memory)
     assert "more than 3 metrics in the births of one stream; narrow source.topics" in reasons(found)
     assert list(memory["plant/line1"]) == ["p1"]
+
+
+def test_a_large_plants_births_take_little_of_each_commit() -> None:
+    memory: Memory = {}
+    kinds = {f"Drives/Section {i}/Motor Temperature": "Double" for i in range(50)}
+    births = [(f"spBv1.0/plant/DBIRTH/line{i}/p{i}", payload(*birth(**kinds))) for i in range(100)]
+    taken(*births, memory=memory)
+    assert sum(len(table) for devices in memory.values() for table in devices.values()) == 5000
+    assert len(packed(memory)) < 10_000
 
 
 METRICS = st.builds(
