@@ -81,7 +81,7 @@ class KafkaSource(Source):
         Raises:
             Unavailable: the brokers or the schema registry do not answer, or a partition fell silent before
                 its end.
-            ConfigError: there is no such topic.
+            ConfigError: there is no such topic, or the registry refuses us.
         """
         work, offsets = Work(rows=limit, now=clock.now()), _offsets(position)
         if offsets != self._at or not offsets:

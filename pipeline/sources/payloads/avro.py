@@ -20,18 +20,9 @@ from pipeline.sources.payloads.flat import Flat
 from pipeline.sources.payloads.payload import Found, Memory, Unreadable
 from pipeline.sources.payloads.schemas import Registry, Schema, Schemas, framed
 
-# what fastavro says of bytes that another schema wrote, or of a schema that is none
-_WRONG = (
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    AttributeError,
-    RecursionError,
-    MemoryError,
-)
-_NO_SCHEMA = (SchemaParseException, UnknownType, *_WRONG)
+# what fastavro says of bytes that another schema wrote, and of a schema that is none
+_WRONG = (EOFError, ValueError, LookupError, TypeError, ArithmeticError, RecursionError, MemoryError)
+_NO_SCHEMA = (SchemaParseException, UnknownType, ValueError, LookupError, TypeError, AttributeError)
 
 
 def decoder(stream: Stream, base: Path) -> Avro:

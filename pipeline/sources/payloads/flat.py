@@ -18,6 +18,7 @@ from pipeline.sources.payloads.payload import Found
 from pipeline.sources.times import micros
 
 _MICROS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_DIGITS = 40  # of a decimal that is written as it is
 _AS_THEY_ARE = (str, int, type(None))
 
 
@@ -81,9 +82,8 @@ def number(value: float) -> float | str | None:
 def _decimal(value: Decimal) -> float | int | str | None:
     if not value.is_finite():
         return None if value.is_nan() else str(value)
-    whole = (
-        value.adjusted() < 40 and value == value.to_integral_value()
-    )  # an id may have more digits than a float
+    # an id may have more digits than a float
+    whole = value.adjusted() < _DIGITS and value == value.to_integral_value()
     return int(value) if whole else number(float(value))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,7 @@ from pipeline.sources.payloads.schemas import Registry, Schema, Schemas, framed
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KNOWN = "google.protobuf."
-_MOST = 16  # messages within messages
-Read = Callable[[Any], Any]
+_DEEPEST = 16  # messages within messages
 
 
 def decoder(stream: Stream, base: Path) -> Protobuf:
@@ -128,8 +127,8 @@ def _described(name: str, schema: Schema) -> descriptor_pb2.FileDescriptorProto:
 def _path(rest: bytes) -> tuple[tuple[int, ...], bytes]:
     """Return which message of a file it is, outermost first, and its bytes; a lone 0 is the first."""
     count, at = _zigzag(rest, 0)
-    if not 0 <= count <= _MOST:
-        raise Unreadable(f"{count} numbers of messages after the schema's; expected at most {_MOST}")
+    if not 0 <= count <= _DEEPEST:
+        raise Unreadable(f"{count} numbers of messages after the schema's; expected at most {_DEEPEST}")
     path = []
     for _ in range(count):
         number, at = _zigzag(rest, at)

@@ -29,6 +29,7 @@ ANSWER = 10.0  # seconds for the registry to answer a request
 TRIES = 3
 PAUSE = 500  # ms at most between them
 AGAIN = 30.0  # seconds after which the registry is asked again for a schema that it did not have
+MOST = 1000  # such schemas that are remembered: bytes that are no frame may name any
 _UNKNOWN = (40401, 40402, 40403)  # no such subject, version, schema
 _LATER = (408, 425, 429)  # statuses below 500 that another try may change
 
@@ -103,6 +104,8 @@ class Registry:
         try:
             found = self._asked(f"schema {number}", lambda: self._client.get_schema(number, fmt=self._form))
         except Unreadable as error:
+            if len(self._missing) >= MOST:
+                self._missing.clear()
             self._missing[number] = (time.monotonic() + AGAIN, str(error))
             raise
         if (kind := found.schema_type or "AVRO") != self._kind:
