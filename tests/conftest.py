@@ -10,6 +10,7 @@ from tests.services.kafka import Broker
 from tests.services.mosquitto import Mosquitto
 from tests.services.postgres import Postgres
 from tests.services.programs import running
+from tests.services.registry import Registry
 
 TOGETHER = ("models",)
 """Folders whose tests share what took long to make, a trained model for each architecture."""
@@ -39,3 +40,9 @@ def kafka_broker() -> Iterator[Broker]:
 def mosquitto() -> Iterator[Mosquitto]:
     with running(Mosquitto) as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def schema_registry() -> Iterator[Registry]:
+    with running(Registry) as registry:
+        yield registry

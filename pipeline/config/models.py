@@ -48,13 +48,21 @@ from pipeline.config.scalars import (
     parse_time,
 )
 from pipeline.config.schedule import Schedule, parse_schedule
-from pipeline.config.sources import FilesSource, HttpSource, KafkaSource, MqttSource, Source, SqlSource
+from pipeline.config.sources import (
+    FilesSource,
+    HttpSource,
+    KafkaSource,
+    MqttSource,
+    SchemaRegistry,
+    Source,
+    SqlSource,
+)
 
 __all__ = [
     "COLUMN", "NAME", "RESERVED", "AlertPolicy", "Alerts", "AppriseReceiver", "Channel", "Delivery",
     "FilesSource", "Grid", "HttpSource", "KafkaSource", "Links", "LogReceiver", "Model", "MqttSource", "Rate",
-    "Receiver", "Retention", "Schedules", "SensorFields", "SensorStream", "SensorWatch", "Source",
-    "SqlSource", "Stream", "StreamBase", "Strict", "TimeField", "Training", "TransactionFields",
+    "Receiver", "Retention", "Schedules", "SchemaRegistry", "SensorFields", "SensorStream", "SensorWatch",
+    "Source", "SqlSource", "Stream", "StreamBase", "Strict", "TimeField", "Training", "TransactionFields",
     "TransactionStream",
     "Watch", "WebhookReceiver", "Window", "format_duration", "know_plugins", "parse_duration",
     "parse_schedule", "parse_stream", "parse_time",
@@ -278,6 +286,14 @@ class SensorStream(StreamBase):
                 raise at("watch", name, problem=f"{name} {said} is not longer than grid.step {step}")
         return self
 
+    @model_validator(mode="after")
+    def _dated(self) -> Self:
+        sparkplug = isinstance(self.source, MqttSource) and self.source.format == "sparkplug"
+        if sparkplug and (column := self.fields.time.column) != "$timestamp":
+            problem = f"Sparkplug dates each metric itself: expected $timestamp, not {column}"
+            raise at("fields", "time", "column", problem=problem)
+        return self
+
     @property
     def channels(self) -> tuple[str, ...]:
         """Names people know the channels by."""
@@ -307,6 +323,12 @@ class TransactionStream(StreamBase):
     """`transaction`: single events with an amount, each in the history of its entity."""
     fields: TransactionFields
     """Which columns mean what."""
+
+    @model_validator(mode="after")
+    def _single(self) -> Self:
+        if isinstance(self.source, MqttSource) and self.source.format == "sparkplug":
+            raise at("source", "format", problem="Sparkplug's metrics are of sensors: expected json or csv")
+        return self
 
     @property
     def channels(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ In: the models and their docstrings. Out: Markdown. A test holds the file in the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from types import NoneType, UnionType
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -87,6 +88,8 @@ def _inner(field: FieldInfo) -> type[BaseModel] | None:
     if field.annotation is not None and "Channel" in str(field.annotation):
         return Channel
     kind: Any = field.annotation
+    if isinstance(kind, UnionType) and len(may := get_args(kind)) == 2 and may[1] is NoneType:
+        kind = may[0]  # a section that may be left out
     plain = isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__name__ != "Rate"
     return kind if plain else None
 

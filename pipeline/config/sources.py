@@ -11,6 +11,8 @@ from pydantic import AfterValidator, Field, model_validator
 from pipeline.config.credentials import named_secret
 from pipeline.config.scalars import Duration, Lookback, Reference, SecretText, SourceColumn, Strict, at
 
+DELIMITER = r"""^[^\w"'.+\-\r\n]$"""
+
 
 def _inside(pattern: str) -> str:
     if pattern.startswith(("/", "~")) or ".." in re.split(r"[/\\]", pattern):
@@ -38,7 +40,7 @@ class FilesSource(Strict):
     """Glob below `path`."""
     format: Literal["auto", "csv", "jsonl", "parquet"] = "auto"
     """`auto` goes by the file's name; `.gz` may follow `.csv` and `.jsonl`."""
-    delimiter: str = Field(default=",", pattern=r"""^[^\w"'.+\-\r\n]$""")
+    delimiter: str = Field(default=",", pattern=DELIMITER)
     """Between the fields of a CSV line."""
     settle: Duration = timedelta(seconds=10)
     """A last line without a newline is taken once the file has been left alone this long."""
@@ -61,8 +63,28 @@ class SqlSource(Strict):
     of serial numbers, or a duration where `cursor` is a time."""
 
 
+class SchemaRegistry(Strict):
+    """A schema registry: Confluent's, or one that speaks its protocol."""
+
+    url: Annotated[str, Reference("address")] = Field(min_length=1)
+    """`https://host:port`; several, with commas between, are tried in turn."""
+    user: SecretText | None = None
+    """By reference: `${env:NAME}`."""
+    password: SecretText | None = None
+    """By reference: `${env:NAME}`."""
+    authority: str = ""
+    """File with the certificate authorities to trust; the well-known ones when left out."""
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.user is None) != (self.password is None):
+            missing, there = ("user", "password") if self.user is None else ("password", "user")
+            raise at(missing, problem=f"{there} without {missing}: a registry asks for both or neither")
+        return self
+
+
 class KafkaSource(Strict):
-    """Topics of Kafka, or of what speaks its protocol; a JSON object a message."""
+    """Topics of Kafka, or of what speaks its protocol; a record a message."""
 
     type: Literal["kafka"]
     """`kafka`"""
@@ -77,6 +99,10 @@ class KafkaSource(Strict):
     `offbeat.<stream>` when left out. Where to read on from is the store's to say."""
     start: Literal["earliest", "latest"] = "earliest"
     """Where to begin in a partition that was never read."""
+    format: Literal["json", "avro", "protobuf"] = "json"
+    """What a message holds: a JSON object, or a record whose schema is in the registry."""
+    registry: SchemaRegistry | None = None
+    """Where the schemas of `avro` and `protobuf` are."""
     options: dict[str, str] = Field(default_factory=dict)
     """More settings, by librdkafka's own names: `security.protocol: SASL_SSL`, `sasl.mechanism: PLAIN`."""
     secrets: dict[str, SecretText] = Field(default_factory=dict)
@@ -92,6 +118,17 @@ class KafkaSource(Strict):
             if named_secret(name) and not name.endswith(("location", "mechanism", "mechanisms")):
                 problem = f"{name} is a secret, and belongs in `secrets`, by reference"
                 raise at("options", name, problem=problem)
+        return self
+
+    @model_validator(mode="after")
+    def _schemas(self) -> Self:
+        if (self.format == "json") != (self.registry is None):
+            problem = (
+                f"format {self.format} needs a registry, where its schemas are: `registry: {{url: …}}`"
+                if self.registry is None
+                else "format json has no schemas: say `format: avro` or `protobuf`, or leave registry out"
+            )
+            raise at("registry", problem=problem)
         return self
 
 
@@ -117,7 +154,7 @@ def _filter(topic: str) -> str:
 
 
 class MqttSource(Strict):
-    """Topics of an MQTT broker; a JSON object a message, sent with quality of service 1."""
+    """Topics of an MQTT broker; what they hold is said by `format`."""
 
     type: Literal["mqtt"]
     """`mqtt`"""
@@ -125,6 +162,12 @@ class MqttSource(Strict):
     """`mqtt://host:port`, or `mqtts://host:port` for TLS; `${env:NAME}` is allowed."""
     topics: tuple[Annotated[str, AfterValidator(_filter)], ...] = Field(min_length=1)
     """Topic filters: `plant/+/readings`; `$share/group/plant/#` divides messages among those of one group."""
+    format: Literal["json", "csv", "sparkplug"] = "json"
+    """What a message holds: a JSON object; `csv`, one line or many; `sparkplug`, metrics of Sparkplug B."""
+    columns: tuple[SourceColumn, ...] = ()
+    """`csv`: the columns of a line, in order; when left out, a header line begins each message."""
+    delimiter: str = Field(default=",", pattern=DELIMITER)
+    """`csv`: between the fields of a line."""
     version: Literal["3.1.1", "5"] = "5"
     """Of the protocol."""
     session: str = Field(default="", max_length=64)
@@ -139,6 +182,15 @@ class MqttSource(Strict):
     """File with our own certificate, where the broker asks for one."""
     key: str = ""
     """File with its key, where that is not in the same file."""
+
+    @model_validator(mode="after")
+    def _lines(self) -> Self:
+        for name in ("columns", "delimiter"):
+            if self.format != "csv" and getattr(self, name) != type(self).model_fields[name].default:
+                raise at(name, problem=f"{name} is of format csv, and format is {self.format}")
+        if twice := next((c for i, c in enumerate(self.columns) if c in self.columns[:i]), None):
+            raise at("columns", problem=f"column {twice} is named twice")
+        return self
 
 
 class HttpSource(Strict):

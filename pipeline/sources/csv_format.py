@@ -65,6 +65,13 @@ class CsvFormat:
         reasons |= {kept[i]: why for i, why in short.items()}
         return columns, [k for i, k in enumerate(kept) if i not in short], reasons
 
+    def cells(self, line: bytes) -> list[str] | str:
+        """Return the fields of one line, or what is wrong with it."""
+        if wrong := self._screen(line):
+            return wrong
+        cells = _cells(line.decode(), self.delimiter)
+        return cells if len(cells) == len(self.names) else self._count(len(cells))
+
     def _screen(self, line: bytes) -> str | None:
         if len(line) > split.MAX_RECORD:
             return f"longer than {split.MAX_RECORD} bytes; expected one record a line"
@@ -98,11 +105,11 @@ class CsvFormat:
         """One line at a time, for lines that Arrow splits in other places than we do."""
         rows, short = [], {}
         for i, line in enumerate(lines):
-            cells = _cells(line.decode(), self.delimiter)
-            if len(cells) == len(self.names):
-                rows.append(cells)
+            cells = self.cells(line)
+            if isinstance(cells, str):
+                short[i] = cells
             else:
-                short[i] = self._count(len(cells))
+                rows.append(cells)
         texts = {n: pa.array([row[i] for row in rows], pa.string()) for n, i in self._places.items()}
         return texts, short
 

@@ -21,6 +21,7 @@ from pipeline.config.secrets import resolve
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.sources.conform import Conformer
 from pipeline.sources.messages import Message, MessageReader
+from pipeline.sources.payloads import decoder
 from pipeline.sources.rejects import Reject
 from pipeline.sources.source import Batch, Source
 from pipeline.sources.work import Work
@@ -47,10 +48,10 @@ Part = tuple[str, int]
 class KafkaSource(Source):
     """Reads the partitions of some topics."""
 
-    def __init__(self, stream: Stream, config: Config, _: Path) -> None:
+    def __init__(self, stream: Stream, config: Config, base: Path) -> None:
         self.config, self._trouble = config, ""
         self._conform = Conformer(stream)
-        self._reader = MessageReader(self._conform)
+        self._reader = MessageReader(self._conform, decoder(stream, base))
         self._servers = resolve(config.servers, secret=False)
         self._at: dict[Part, int] = {}  # where the consumer stands
         self._ended: set[Part] = set()  # where there was nothing more when last heard of
@@ -78,8 +79,9 @@ class KafkaSource(Source):
         """Return at most `limit` messages that follow `position`.
 
         Raises:
-            Unavailable: the brokers do not answer, or a partition fell silent before its end.
-            ConfigError: there is no such topic.
+            Unavailable: the brokers or the schema registry do not answer, or a partition fell silent before
+                its end.
+            ConfigError: there is no such topic, or the registry refuses us.
         """
         work, offsets = Work(rows=limit, now=clock.now()), _offsets(position)
         if offsets != self._at or not offsets:

@@ -1,4 +1,4 @@
-"""Source `mqtt`: topics of an MQTT broker. Position: how many messages the stream has had.
+"""Source `mqtt`: topics of an MQTT broker. Position: how many messages the stream has had, and births.
 
 A broker cannot be asked for a message again; it sends what was not acknowledged once more. So messages are
 acknowledged after they are stored, never before: a session that outlives the connection keeps them until
@@ -24,6 +24,7 @@ from pipeline.config.secrets import resolve
 from pipeline.errors import ConfigError, Unavailable
 from pipeline.sources.conform import Conformer
 from pipeline.sources.messages import Message, MessageReader
+from pipeline.sources.payloads import decoder, packed, unpacked
 from pipeline.sources.source import Batch, Source
 from pipeline.sources.work import Work
 
@@ -61,7 +62,7 @@ class MqttSource(Source):
     def __init__(self, stream: Stream, config: Config, base: Path) -> None:
         self.config, self._base = config, base
         self._conform = Conformer(stream)
-        self._reader = MessageReader(self._conform)
+        self._reader = MessageReader(self._conform, decoder(stream, base))
         self._url = urlsplit(resolve(config.url, secret=False))
         if self._url.scheme not in PORTS or not self._url.hostname:
             raise ConfigError(
@@ -75,7 +76,7 @@ class MqttSource(Source):
         self._subscribed = self._asked = False
 
     def read(self, position: Mapping[str, Any], limit: int) -> Batch:
-        """Return at most `limit` messages that came after `position`.
+        """Return what messages hold that came after `position`: at most `limit` of them, none parted.
 
         Raises:
             Unavailable: the broker does not answer, or went away before anything came.
@@ -94,8 +95,11 @@ class MqttSource(Source):
         kept = self._kept[had - self._before :][:limit]
         if not kept and not client.is_connected():
             raise self._gone()
-        self._reader.take([one.message for one in kept], work)
-        return work.batch(self._conform, {"messages": had + len(kept)}, more=bool(kept))
+        births = unpacked(said := position.get("births", ""))
+        taken = self._reader.take([one.message for one in kept], work, births)
+        said = said if births == unpacked(said) else packed(births)
+        after = {"messages": had + taken} | ({"births": said} if said else {})
+        return work.batch(self._conform, after, more=bool(kept))
 
     def stored(self, position: Mapping[str, Any]) -> None:
         """Acknowledge what the store has."""
@@ -135,7 +139,9 @@ class MqttSource(Source):
         """Return a client that is in, and subscribed; a lost connection is made anew."""
         if self._client is not None and self._client.is_connected():
             return self._client
-        self._kept, self._before, self._subscribed = [], had, False  # they come again
+        # those of quality of service 1 come again; others never
+        self._kept = [one for one in self._kept[max(0, had - self._before) :] if not one.qos]
+        self._before, self._subscribed = had, False
         client = self._made()
         port = self._url.port or PORTS[self._url.scheme]
         try:

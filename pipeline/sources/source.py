@@ -40,6 +40,8 @@ class Source(ABC):
     def read(self, position: Mapping[str, Any], limit: int) -> Batch:
         """Return at most `limit` records and rejects that follow `position` (`{}` at the start).
 
+        A message that holds many is not parted: there may be as many more.
+
         Reads only: the same position gives the same records again until the store has moved it.
         Raises Unavailable where the source does not answer.
         """

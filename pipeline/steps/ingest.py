@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
+
 from pipeline import log
 from pipeline.sources import Source, open_source, reparse
 
@@ -54,15 +56,20 @@ def replay(work: Workspace, name: str) -> dict[str, Any]:
     with log.unit("replay", stream=name) as line:
         store = work.observations(stream)
         before, kept = store.state(), store.rejects()
-        batch = reparse(stream, kept)
+        batch = reparse(stream, kept, before.position, work.home.project)
         # Stored before the rejects go: killed in between, a second replay only counts duplicates.
-        # What still fails stays where it is, uncounted: it was counted when it came.
-        none, passing = batch.rejects.slice(0, 0), len(batch.records)
-        after = store.append(before, batch.records, none, passing, before.position)
+        # What still fails stays where it is, uncounted: it was counted when it came. A payload that can be
+        # read now goes; what is wrong in it is a new reject.
+        new = batch.rejects.filter(pc.invert(pc.is_in(batch.rejects["reject"], value_set=kept["reject"])))
+        received = len(batch.records) + len(new)
+        after = store.append(before, batch.records, new, received, before.position)
         still = set(batch.rejects["reject"].to_pylist())
-        passed = [reject for reject in kept["reject"].to_pylist() if reject not in still]
-        store.discard(passed)
-        line |= {**_difference(before, after), "passed": len(passed), "still_rejected": len(still)}
+        store.discard([reject for reject in kept["reject"].to_pylist() if reject not in still])
+        line |= {
+            **_difference(before, after),
+            "passed": len(batch.records),
+            "still_rejected": len(batch.rejects),
+        }
     return {"stream": name, **line}
 
 
