@@ -10,6 +10,7 @@ from tests.services.kafka import Broker
 from tests.services.mosquitto import Mosquitto
 from tests.services.postgres import Postgres
 from tests.services.programs import running
+from tests.services.s3 import S3
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +29,17 @@ def kafka_broker() -> Iterator[Broker]:
 def mosquitto() -> Iterator[Mosquitto]:
     with running(Mosquitto) as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def s3_store() -> Iterator[S3]:
+    with running(S3) as store:
+        yield store
+
+
+@pytest.fixture
+def s3(s3_store: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """Return a store that AWS's environment variables lead to."""
+    for name, value in s3_store.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_store

@@ -46,10 +46,10 @@ from pipeline.config.scalars import (
     parse_time,
 )
 from pipeline.config.schedule import Schedule, parse_schedule
-from pipeline.config.sources import FilesSource, HttpSource, KafkaSource, MqttSource, Source, SqlSource
+from pipeline.config.sources import S3, FilesSource, HttpSource, KafkaSource, MqttSource, Source, SqlSource
 
 __all__ = [
-    "COLUMN", "NAME", "RESERVED", "AlertPolicy", "Alerts", "AppriseReceiver", "Channel", "Delivery",
+    "COLUMN", "NAME", "RESERVED", "S3", "AlertPolicy", "Alerts", "AppriseReceiver", "Channel", "Delivery",
     "FilesSource", "Grid", "HttpSource", "KafkaSource", "Links", "LogReceiver", "Model", "MqttSource", "Rate",
     "Receiver", "Retention", "Schedules", "SensorFields", "SensorStream", "SensorWatch", "Source",
     "SqlSource", "Stream", "StreamBase", "Strict", "TimeField", "Training", "TransactionFields",

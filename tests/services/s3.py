@@ -1,0 +1,108 @@
+"""An S3 store for tests: moto's server, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.services.programs import answers, free_port, wait_until
+
+KEYS = {"AWS_ACCESS_KEY_ID": "offbeat", "AWS_SECRET_ACCESS_KEY": "canary-71f0", "AWS_REGION": "us-east-1"}
+
+
+class S3:
+    """A store: `url` of its endpoint, `environment` to reach it; `kill` and `start` as often as a test likes.
+
+    Moto keeps objects in memory. What tests put is written down, and put again when it starts anew: objects
+    are then as they were, their tags too, but look younger. What others put is gone.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.environment = KEYS | {"AWS_ENDPOINT_URL": self.url, "AWS_ALLOW_HTTP": "true"}
+        self._log, self._done = folder / "log", folder / "requests"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._client = self._connected()
+
+    def start(self) -> None:
+        environment = os.environ | {"MOTO_RECORDER_FILEPATH": str(self._done)}
+        with self._log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, Path(__file__).with_name("s3_server.py"), str(self.port)],
+                env=environment, stdout=output, stderr=output,
+            )  # fmt: skip
+        wait_until(lambda: answers(self.port), self._process, self._log)
+        if self._done.exists():
+            self._moto("recorder/replay-recording")
+
+    def kill(self) -> None:
+        """End it at once, as a crash would."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+    def pause(self) -> None:
+        """Let it take connections, and answer none."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
+
+    def bucket(self) -> str:
+        """Make a bucket; return its name."""
+        name = f"b{uuid.uuid4().hex[:12]}"
+        self._recorded(lambda: self._client.create_bucket(Bucket=name))
+        return name
+
+    def put(self, bucket: str, key: str, content: bytes | str) -> None:
+        body = content.encode() if isinstance(content, str) else content
+        self._recorded(lambda: self._client.put_object(Bucket=bucket, Key=key, Body=body))
+
+    def get(self, bucket: str, key: str) -> bytes:
+        return bytes(self._client.get_object(Bucket=bucket, Key=key)["Body"].read())
+
+    def delete(self, bucket: str, key: str) -> None:
+        self._recorded(lambda: self._client.delete_object(Bucket=bucket, Key=key))
+
+    def requests(self) -> list[str]:
+        """Return what was asked so far: method and path."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        return [" ".join(line.split('"')[1].split()[:2]) for line in lines if " HTTP/1.1" in line]
+
+    def refuse(self, *, everybody: bool) -> None:
+        """Let nobody in whose key the store does not know, which is everybody; or let all in again."""
+        httpx.post(
+            f"{self.url}/moto-api/reset-auth", content=b"0" if everybody else b"inf"
+        ).raise_for_status()
+
+    def _moto(self, what: str) -> None:
+        httpx.post(f"{self.url}/moto-api/{what}").raise_for_status()
+
+    def _recorded(self, do: Any) -> None:
+        self._moto("recorder/start-recording")
+        do()
+        self._moto("recorder/stop-recording")
+
+    def _connected(self) -> Any:
+        import boto3
+
+        return boto3.client(
+            "s3", endpoint_url=self.url, region_name=KEYS["AWS_REGION"],
+            aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"], aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+        )  # fmt: skip
+
+
+def reached_by(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment of a child that reaches a store by `environment` alone."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | dict(environment)
