@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -51,7 +52,9 @@ class Bucket(Place):
         """Open `s3://bucket/prefix`; asks the store nothing yet."""
         found = BUCKET.fullmatch(where)
         if not found:
-            raise ConfigError("not an address of objects", key="source.path", expected="s3://bucket/prefix")
+            raise ConfigError(
+                "not an address of objects", key="source.path", expected="a folder, or s3://bucket/prefix"
+            )
         endpoint = _endpoint(config)
         return cls(
             _filesystem(config, endpoint), found["bucket"], found["prefix"] or "", endpoint or "Amazon"
@@ -137,17 +140,22 @@ class ObjectOpened(Opened):
 
     def __init__(self, found: Object) -> None:
         self._found = found
-        self._ranges = self.file = found.bucket.head(found.path)
+        self._ranges = found.bucket.head(found.path)
         size, tag = self._ranges.size(), _tag(self._ranges)
         self.stat = Stat(size, found.listed.mtime_ns, tag=tag, fresh=found.listed.fresh)
-        if size <= SMALL:
-            with self.guard(), self._ranges as ranges:
-                self._ranges = pa.BufferReader(ranges.read())
-                self.file = self._ranges
+
+    @cached_property
+    def file(self) -> pa.NativeFile:
+        """Where readers read on; it fetches a small object whole when it is first asked for."""
+        return pa.BufferReader(self._ranges.read()) if self.stat.size <= SMALL else self._ranges
 
     def at(self, offset: int, size: int) -> bytes:
         """Return bytes from `offset` on; of a larger object by a request."""
-        return bytes(self._ranges.read_at(size, offset))
+        return bytes(self.file.read_at(size, offset))
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._ranges.close()
 
     def torn(self) -> bool:
         """Ask for the tag again."""

@@ -42,13 +42,16 @@ class Stat:
 
 
 class Opened(ABC):
-    """An open file, which is closed when its block ends."""
+    """An open file."""
 
-    file: BinaryIO
-    """Where readers read on."""
     stat: Stat
     remote = False
     """Whether each read is a request over the network."""
+
+    @property
+    @abstractmethod
+    def file(self) -> BinaryIO:
+        """Where readers read on."""
 
     @abstractmethod
     def at(self, offset: int, size: int) -> bytes:
@@ -62,17 +65,9 @@ class Opened(ABC):
         """Turn what a store says within the block into our errors, so that no answer is no broken file."""
         return nullcontext()
 
+    @abstractmethod
     def close(self) -> None:
         """Close it."""
-        self.file.close()
-
-    def __enter__(self) -> Opened:
-        """Return the file, which is closed when the block ends."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Close it."""
-        self.close()
 
 
 class Found(ABC):
@@ -102,12 +97,21 @@ class LocalOpened(Opened):
     """An open file of this machine: whoever takes its name leaves it as it is."""
 
     def __init__(self, path: Path) -> None:
-        self.file = path.open("rb")
-        self.stat = Stat.of(os.fstat(self.file.fileno()))
+        self._file = path.open("rb")
+        self.stat = Stat.of(os.fstat(self._file.fileno()))
+
+    @property
+    def file(self) -> BinaryIO:
+        """The file."""
+        return self._file
 
     def at(self, offset: int, size: int) -> bytes:
         """Return bytes from `offset` on."""
-        return os.pread(self.file.fileno(), size, offset)
+        return os.pread(self._file.fileno(), size, offset)
+
+    def close(self) -> None:
+        """Close it."""
+        self._file.close()
 
 
 @dataclass(frozen=True, slots=True)

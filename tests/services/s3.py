@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ import httpx
 
 from tests.services.programs import answers, free_port, wait_until
 
+METHODS = ("GET", "HEAD", "PUT", "POST", "DELETE")
 KEYS = {"AWS_ACCESS_KEY_ID": "offbeat", "AWS_SECRET_ACCESS_KEY": "canary-71f0", "AWS_REGION": "us-east-1"}
 
 
 class S3:
     """A store: `url` of its endpoint, `environment` to reach it; `kill` and `start` as often as a test likes.
 
-    Moto keeps objects in memory. What tests put is written down, and put again when it starts anew: objects
-    are then as they were, their tags too, but look younger. What others put is gone.
+    Moto keeps objects in memory. What is to be kept is written down, and put again when it starts anew: such
+    objects are then as they were, their tags too, but look younger. The rest is gone.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -62,23 +64,27 @@ class S3:
     def bucket(self) -> str:
         """Make a bucket; return its name."""
         name = f"b{uuid.uuid4().hex[:12]}"
-        self._recorded(lambda: self._client.create_bucket(Bucket=name))
+        with self._recorded():
+            self._client.create_bucket(Bucket=name)
         return name
 
-    def put(self, bucket: str, key: str, content: bytes | str) -> None:
+    def put(self, bucket: str, key: str, content: bytes | str, *, kept: bool = False) -> None:
+        """Put an object, such that it outlives a `kill` where it is to be `kept`."""
         body = content.encode() if isinstance(content, str) else content
-        self._recorded(lambda: self._client.put_object(Bucket=bucket, Key=key, Body=body))
+        recorded = self._recorded() if kept else nullcontext()
+        with recorded:
+            self._client.put_object(Bucket=bucket, Key=key, Body=body)
 
     def get(self, bucket: str, key: str) -> bytes:
         return bytes(self._client.get_object(Bucket=bucket, Key=key)["Body"].read())
 
     def delete(self, bucket: str, key: str) -> None:
-        self._recorded(lambda: self._client.delete_object(Bucket=bucket, Key=key))
+        self._client.delete_object(Bucket=bucket, Key=key)
 
-    def requests(self) -> list[str]:
-        """Return what was asked so far: method and path."""
-        lines = self._log.read_text(errors="replace").splitlines()
-        return [" ".join(line.split('"')[1].split()[:2]) for line in lines if " HTTP/1.1" in line]
+    def requests(self) -> list[tuple[str, str, int]]:
+        """Return what was asked so far: method, path, and how many bytes were answered."""
+        said = [line.split() for line in self._log.read_text(errors="replace").splitlines()]
+        return [(w[0], w[1], int(w[2])) for w in said if len(w) == 3 and w[0] in METHODS]
 
     def refuse(self, *, everybody: bool) -> None:
         """Let nobody in whose key the store does not know, which is everybody; or let all in again."""
@@ -89,9 +95,10 @@ class S3:
     def _moto(self, what: str) -> None:
         httpx.post(f"{self.url}/moto-api/{what}").raise_for_status()
 
-    def _recorded(self, do: Any) -> None:
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
         self._moto("recorder/start-recording")
-        do()
+        yield
         self._moto("recorder/stop-recording")
 
     def _connected(self) -> Any:
@@ -101,8 +108,3 @@ class S3:
             "s3", endpoint_url=self.url, region_name=KEYS["AWS_REGION"],
             aws_access_key_id=KEYS["AWS_ACCESS_KEY_ID"], aws_secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
         )  # fmt: skip
-
-
-def reached_by(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment of a child that reaches a store by `environment` alone."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("AWS_")} | dict(environment)

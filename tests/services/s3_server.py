@@ -1,4 +1,7 @@
-"""Moto's S3 as a process: python s3_server.py PORT. Each request is atomic, as they are at Amazon's."""
+"""Moto's S3 as a process: python s3_server.py PORT. Each request is atomic, as they are at Amazon's.
+
+Says of each request its method, its path and how many bytes were answered.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ def main(port: int) -> None:
         if environ["PATH_INFO"].startswith("/moto-api"):  # to do again what was recorded it asks itself
             return app(environ, start)
         with alone:  # moto looks whether an object is there, and then puts it: two at once would both succeed
-            return list(app(environ, start))
+            answer = list(app(environ, start))
+        print(environ["REQUEST_METHOD"], environ["PATH_INFO"], sum(map(len, answer)), flush=True)
+        return answer
 
     run_simple("127.0.0.1", port, one_at_a_time, threaded=True)
 

@@ -114,7 +114,7 @@ class Objects(Feed):
 
     def _put(self, lines: str) -> None:
         self._held = (self._held if self._sent % 3 else b"") + lines.encode()
-        self.store.put(self.bucket, f"plant/{self._sent // 3:04d}/f.jsonl", self._held)
+        self.store.put(self.bucket, f"plant/{self._sent // 3:04d}/f.jsonl", self._held, kept=True)
         self._sent += 1
 
 

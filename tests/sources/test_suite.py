@@ -246,7 +246,9 @@ def test_a_server_that_is_down_costs_nothing_but_time(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("feed", ["postgresql", "kafka"], indirect=True)  # others: test_mqtt.py, tests/store
+@pytest.mark.parametrize(
+    "feed", ["http", "s3", "postgresql", "kafka"], indirect=True
+)  # others: test_mqtt.py, tests/store
 def test_an_ingest_killed_anywhere_loses_nothing_and_doubles_nothing(feed: Feed, tmp_path: Path) -> None:
     feed.send(rows(60))
     feed.send([{**rows(1)[0], "a": "warm"}] * 3)
