@@ -10,6 +10,7 @@ from typing import Any, Self
 from pipeline.sources.place import Opened, Stat
 
 _SAMPLE = 4096  # bytes of the head and of the tail of what was read
+_OF_OBJECTS = ("tag", "fresh")
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Entry:
         size: of the file when last looked at, like `mtime_ns`, `inode` and `tag`.
         marked: bytes of the file that `mark` covers.
         mark: digest over the head and the tail of those bytes.
+        fresh: the object was looked at so soon that it may have been replaced within the second it shows.
     """
 
     offset: int = 0
@@ -34,6 +36,7 @@ class Entry:
     marked: int = 0
     mark: str = ""
     tag: str = ""
+    fresh: bool = False
 
     @classmethod
     def read(cls, stored: Mapping[str, Any] | None) -> Self:
@@ -44,16 +47,18 @@ class Entry:
         """Return the JSON-able form; nothing of a file that was never seen."""
         if self == type(self)():
             return {}
-        return {name: value for name, value in vars(self).items() if name != "tag" or value}
+        return {name: value for name, value in vars(self).items() if value or name not in _OF_OBJECTS}
 
     def untouched(self, stat: Stat) -> bool:
-        """Say whether the file is as it was when last looked at."""
-        return (stat.size, stat.mtime_ns, stat.inode) == (self.size, self.mtime_ns, self.inode)
+        """Say whether the file is as it was when last looked at, as far as can be told by now."""
+        known = (stat.size, stat.mtime_ns, stat.inode) == (self.size, self.mtime_ns, self.inode)
+        return known and (stat.fresh or not self.fresh)  # its tag is asked for once, when its second is over
 
     def seen(self, stat: Stat) -> Self:
-        """Return the entry with the file's state as of now; a time that tells nothing yet is not kept."""
-        time = 0 if stat.fresh else stat.mtime_ns
-        return replace(self, size=stat.size, mtime_ns=time, inode=stat.inode, tag=stat.tag)
+        """Return the entry with the file's state as of now."""
+        return replace(
+            self, size=stat.size, mtime_ns=stat.mtime_ns, inode=stat.inode, tag=stat.tag, fresh=stat.fresh
+        )
 
     def sealed(self, file: Opened, covered: int) -> Self:
         """Return the entry with a mark over the file's first `covered` bytes."""

@@ -29,9 +29,7 @@ from pipeline.sources.place import Found, Opened, Place, Stat
 ATTEMPTS = 4  # of each request, with growing pauses
 CONNECT, ANSWER = 5.0, 15.0  # seconds until a connection must stand; of silence in an answer
 SMALL = 1 << 20  # bytes: one request for all of it is cheaper than several for parts
-FRESH = timedelta(
-    seconds=5
-)  # stores tell times in seconds: two writes within one are told apart by tags only
+FRESH = timedelta(seconds=2)  # times are told in seconds: two writes within one differ by tags alone
 _REFUSED = re.compile(
     r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID|EXPIRED_TOKEN"
     r"|UNRECOGNIZED_CLIENT|MISSING_AUTHENTICATION_TOKEN|HTTP status 40[13]|InvalidToken|ExpiredToken"

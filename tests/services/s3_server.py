@@ -5,6 +5,7 @@ Says of each request its method, its path and how many bytes were answered.
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 from collections.abc import Callable, Iterable
@@ -22,9 +23,12 @@ def main(port: int) -> None:
             return app(environ, start)
         with alone:  # moto looks whether an object is there, and then puts it: two at once would both succeed
             answer = list(app(environ, start))
-        print(environ["REQUEST_METHOD"], environ["PATH_INFO"], sum(map(len, answer)), flush=True)
-        return answer
+            said = environ["REQUEST_METHOD"], environ["PATH_INFO"], str(sum(map(len, answer)))
+            sys.stdout.write(" ".join(said) + "\n")
+            sys.stdout.flush()
+            return answer
 
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     run_simple("127.0.0.1", port, one_at_a_time, threaded=True)
 
 

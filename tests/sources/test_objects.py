@@ -163,7 +163,8 @@ def test_an_object_replaced_within_the_same_second_is_read_from_its_start(
     bucket.put("f.csv", HEADER + row(1) + row(2) + row(3) + filling)
     before = drain(bucket.stream())
     bucket.put("f.csv", content + filling)
-    read = drain(bucket.stream(), position=before.position)
+    with later():
+        read = drain(bucket.stream(), position=before.position)
     assert read.received == content.count("\n") - 1 + 400
 
 
@@ -171,9 +172,10 @@ def test_an_object_put_again_as_it_was_is_not_read_again(bucket: Bucket) -> None
     bucket.put("f.csv", HEADER + row(1))
     read = drain(bucket.stream())
     bucket.put("f.csv", HEADER + row(1))
-    with bucket.asked() as asked:
-        assert drain(bucket.stream(), position=read.position).received == 0
-    assert [method for method, _ in asked] == ["GET", "HEAD"], "a listing, and a look at its tag"
+    with later(), bucket.asked() as asked:
+        again = drain(bucket.stream(), position=read.position)
+        assert again.received == drain(bucket.stream(), position=again.position).received == 0
+    assert [method for method, _ in asked] == ["GET", "HEAD", "GET"], "a listing, its tag, a listing"
 
 
 def test_an_object_that_is_gone_is_forgotten(bucket: Bucket) -> None:

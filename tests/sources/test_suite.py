@@ -254,9 +254,10 @@ def test_an_ingest_killed_anywhere_loses_nothing_and_doubles_nothing(feed: Feed,
     feed.send([{**rows(1)[0], "a": "warm"}] * 3)
     feed.send(rows(60, first=50))
     (tmp_path / "stream.json").write_text(feed.stream().model_dump_json())
+    tables = f"s3://{feed.bucket}/tables" if isinstance(feed, Objects) else tmp_path / "tables"
     program = Path(__file__).with_name("killed_reading.py")
     done = subprocess.run(
-        [sys.executable, program, tmp_path / "stream.json", tmp_path / "tables", "123", "110", "10", "3"],
+        [sys.executable, program, tmp_path / "stream.json", tables, "123", "110", "10", "3"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
