@@ -76,7 +76,7 @@ class Entry:
             return True
         if self.tag and file.stat.size <= self.size:  # objects are replaced whole, and only grow by that
             return False
-        return file.stat.size >= self.marked and self.mark in ("", _digest(file, self.marked))
+        return file.stat.size >= self.marked and (not self.mark or self.mark == _digest(file, self.marked))
 
 
 def _digest(file: Opened, covered: int) -> str:

@@ -152,20 +152,18 @@ def test_a_last_line_without_a_break_is_taken_once_the_object_is_old(bucket: Buc
         assert seconds(drain(bucket.stream(), position=read.position).rows) == [2]
 
 
-@pytest.mark.parametrize(
-    "content", [HEADER + row(1) + row(7) + row(3), HEADER + row(5), HEADER + "".join(map(row, range(4, 50)))]
-)
+@pytest.mark.parametrize("content", [row(1) + row(7) + row(3), row(5), "".join(map(row, range(4, 50)))])
 def test_an_object_replaced_within_the_same_second_is_read_from_its_start(
     bucket: Bucket, content: str
 ) -> None:
     """Also one of the same size, with the same head and tail."""
     filling = "".join(row(i % 60, "filling") for i in range(400))
-    bucket.put("f.csv", HEADER + row(1) + row(2) + row(3) + filling)
+    bucket.put("f.csv", HEADER + filling + row(1) + row(2) + row(3) + filling)
     before = drain(bucket.stream())
-    bucket.put("f.csv", content + filling)
+    bucket.put("f.csv", HEADER + filling + content + filling)
     with later():
         read = drain(bucket.stream(), position=before.position)
-    assert read.received == content.count("\n") - 1 + 400
+    assert read.received == content.count("\n") + 800
 
 
 def test_an_object_put_again_as_it_was_is_not_read_again(bucket: Bucket) -> None:
@@ -297,6 +295,8 @@ def test_an_outage_in_the_middle_of_an_old_object_makes_no_reject(
         bucket.put(name, TREE["a.csv"] if name == "f.csv" else parquet(table(300)), kept=True)
         with clock.frozen(datetime.now(UTC) + timedelta(days=1)), monkeypatch.context() as patch:
             patch.setattr(objects.Bucket, "head", head)
+            # it would be back by the time that a broken file were looked at
+            patch.setattr(objects.ObjectOpened, "at", lambda *_: bucket.store.start() or b"")
             with pytest.raises(Unavailable):
                 drain(bucket.stream(pattern=name))
         bucket.store.start()
