@@ -33,7 +33,7 @@ BUCKET = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])(?:/(?P<
 
 def check_place(path: str) -> str:
     """Return `path` when it is a folder or `s3://bucket/prefix`."""
-    if "://" in path and not path.startswith("${") and not BUCKET.fullmatch(path):
+    if "://" in path and "${" not in path and not BUCKET.fullmatch(path):  # else it is looked at when opened
         raise ValueError("expected a folder, or objects at s3://bucket/prefix")
     return path
 

@@ -316,6 +316,8 @@ def test_keys_are_read_by_reference_or_from_the_environment(
     assert drain(bucket.stream(s3=said)).received == 1
     monkeypatch.setenv("WHERE", f"s3://{bucket.name}/in")
     assert drain(bucket.stream(s3=said, path="${env:WHERE}")).received == 1
+    monkeypatch.setenv("WHERE", bucket.name)
+    assert drain(bucket.stream(s3=said, path="s3://${env:WHERE}/in")).received == 1
 
 
 @pytest.mark.parametrize(

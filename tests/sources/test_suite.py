@@ -217,6 +217,7 @@ def test_a_server_that_is_down_costs_nothing_but_time(
     feed: Feed, store: ObservationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Down at the start, down while it is read, down when it is told of the commit."""
+    monkeypatch.setattr("pipeline.sources.objects.ATTEMPTS", 1)
     feed.send(rows(30))
     stream = feed.stream()
     with monkeypatch.context() as patch, open_source(stream, Path("/")) as source:
