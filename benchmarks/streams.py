@@ -7,12 +7,14 @@ Each source runs against a real server that the bench starts. *Bare client* is t
 its client alone (and JSON parsed by Arrow, where they are JSON), stored nowhere. *Offbeat* reads, checks and
 commits them in batches of at most 50,000, as an ingest would. *Late* is from sending to the commit, for
 records sent at a steady rate. Each measurement is a process of its own, which tells its memory once a second.
+Those of `s3` are Parquet objects, fetched and decoded by Arrow, in a store that is simulated (moto).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -32,8 +34,8 @@ from pipeline.config.models import SensorStream, Stream, parse_stream
 from pipeline.sources import open_source
 from pipeline.store.observations import ObservationStore
 
-SOURCES = ("kafka", "mqtt", "sql", "http")
-RECORDS = {"kafka": 1_000_000, "mqtt": 200_000, "sql": 500_000, "http": 500_000}
+SOURCES = ("kafka", "mqtt", "sql", "http", "s3")
+RECORDS = {"kafka": 1_000_000, "mqtt": 200_000, "sql": 500_000, "http": 500_000, "s3": 1_000_000}
 BATCH, START = 50_000, 1_767_225_600
 STEADY, SECONDS = 5_000, 20  # records a second, and for how long
 
@@ -198,7 +200,16 @@ def _bare_http(source: dict[str, Any], count: int) -> None:
     assert sum(arrow_json.read_json(str(path)).num_rows for path in files) == count
 
 
-BARE = {"kafka": _bare_kafka, "mqtt": _bare_mqtt, "sql": _bare_sql, "http": _bare_http}
+def _bare_s3(source: dict[str, Any], count: int) -> None:
+    import pyarrow.dataset as ds
+    from pyarrow import fs
+
+    store = fs.S3FileSystem(endpoint_override=source["s3"]["endpoint"])
+    path = source["path"].removeprefix("s3://")
+    assert ds.dataset(path, filesystem=store, format="parquet").to_table().num_rows == count
+
+
+BARE = {"kafka": _bare_kafka, "mqtt": _bare_mqtt, "sql": _bare_sql, "http": _bare_http, "files": _bare_s3}
 CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {"bare": _bare, "offbeat": _offbeat}
 
 
@@ -293,7 +304,30 @@ def _http(_: ExitStack, folder: Path) -> tuple[dict[str, Any], Callable[[int, in
     return {"type": "http", "token": "${env:UNUSED}", "folder": str(folder / "inbox")}, send
 
 
-FILLERS = {"kafka": _kafka, "mqtt": _mqtt, "sql": _sql, "http": _http}
+def _s3(stack: ExitStack, _: Path) -> tuple[dict[str, Any], Callable[[int, int], None]]:
+    """Put Parquet objects of at most 100,000 records into a store that moto simulates."""
+    import pyarrow.parquet as pq
+
+    from tests.services.programs import running
+    from tests.services.s3 import S3
+
+    store = stack.enter_context(running(S3))
+    os.environ.update(store.environment)
+    bucket = store.bucket()
+
+    def send(first: int, count: int) -> None:
+        for begin in range(first, first + count, 100_000):
+            numbers = np.arange(begin, min(begin + 100_000, first + count))
+            columns = {"machine": np.char.add("p", (numbers % 20).astype(str)), "a": numbers.astype(float)}
+            sent = np.full(len(numbers), time.time())
+            sink = pa.BufferOutputStream()
+            pq.write_table(pa.table({"time": numbers + START, **columns, "b": sent}), sink)
+            store.put(bucket, f"in/{begin:09d}.parquet", sink.getvalue().to_pybytes())
+
+    return {"type": "files", "path": f"s3://{bucket}/in", "s3": {"endpoint": store.url}}, send
+
+
+FILLERS = {"kafka": _kafka, "mqtt": _mqtt, "sql": _sql, "http": _http, "s3": _s3}
 
 
 def _stream(source: dict[str, Any]) -> Stream:

@@ -11,6 +11,7 @@ from tests.services.mosquitto import Mosquitto
 from tests.services.postgres import Postgres
 from tests.services.programs import running
 from tests.services.registry import Registry
+from tests.services.s3 import S3
 
 TOGETHER = ("models",)
 """Folders whose tests share what took long to make, a trained model for each architecture."""
@@ -46,3 +47,17 @@ def mosquitto() -> Iterator[Mosquitto]:
 def schema_registry() -> Iterator[Registry]:
     with running(Registry) as registry:
         yield registry
+
+
+@pytest.fixture(scope="session")
+def s3_store() -> Iterator[S3]:
+    with running(S3) as store:
+        yield store
+
+
+@pytest.fixture
+def s3(s3_store: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """Return a store that AWS's environment variables lead to."""
+    for name, value in s3_store.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_store

@@ -49,6 +49,7 @@ from pipeline.config.scalars import (
 )
 from pipeline.config.schedule import Schedule, parse_schedule
 from pipeline.config.sources import (
+    S3,
     FilesSource,
     HttpSource,
     KafkaSource,
@@ -59,7 +60,7 @@ from pipeline.config.sources import (
 )
 
 __all__ = [
-    "COLUMN", "NAME", "RESERVED", "AlertPolicy", "Alerts", "AppriseReceiver", "Channel", "Delivery",
+    "COLUMN", "NAME", "RESERVED", "S3", "AlertPolicy", "Alerts", "AppriseReceiver", "Channel", "Delivery",
     "FilesSource", "Grid", "HttpSource", "KafkaSource", "Links", "LogReceiver", "Model", "MqttSource", "Rate",
     "Receiver", "Retention", "Schedules", "SchemaRegistry", "SensorFields", "SensorStream", "SensorWatch",
     "Source", "SqlSource", "Stream", "StreamBase", "Strict", "TimeField", "Training", "TransactionFields",

@@ -29,13 +29,55 @@ def _pattern(topic: str) -> str:
     return topic
 
 
+BUCKET = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9])(?:/(?P<prefix>[^?#@]*))?")
+"""An address of objects; what else an URL may hold (a user, a query) is said by keys of its own."""
+
+
+def check_place(path: str) -> str:
+    """Return `path` when it is a folder or `s3://bucket/prefix`."""
+    if "://" in path and "${" not in path and not BUCKET.fullmatch(path):  # else it is looked at when opened
+        raise ValueError("expected a folder, or objects at s3://bucket/prefix")
+    return path
+
+
+class S3(Strict):
+    """How the objects at `s3://…` are reached; what is left out is as AWS's environment variables say."""
+
+    endpoint: Annotated[str, Reference("address")] = ""
+    """Address of a store that is not Amazon's: `https://minio.plant:9000`; `${env:NAME}` is allowed."""
+    region: str = Field(default="", max_length=64)
+    """Region of the bucket: `eu-central-1`."""
+    access_key: SecretText | None = None
+    """By reference: `${env:NAME}`, or `${connection:NAME:login}`."""
+    secret_key: SecretText | None = None
+    """By reference: `${env:NAME}`, or `${connection:NAME:password}`."""
+    session_token: SecretText | None = None
+    """Of temporary credentials, by reference."""
+    anonymous: bool = False
+    """Read a public bucket without credentials."""
+    authority: str = ""
+    """File with the certificate authorities to trust; those of the system when left out."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.access_key is None) != (self.secret_key is None):
+            missing, given = ("access_key", "secret_key") if self.secret_key else ("secret_key", "access_key")
+            raise at(missing, problem=f"{given} needs a {missing} beside it")
+        if self.session_token and not self.access_key:
+            raise at("session_token", problem="session_token needs access_key and secret_key beside it")
+        if self.anonymous and self.access_key:
+            raise at("anonymous", problem="with an access_key a read is not anonymous; leave one of them out")
+        return self
+
+
 class FilesSource(Strict):
-    """A folder that grows."""
+    """A folder that grows, on this machine or in an object store."""
 
     type: Literal["files"] = "files"
     """`files`"""
-    path: Annotated[str, Reference("path")] = Field(min_length=1)
-    """Folder, absolute or relative to the project folder; `${env:NAME}` is allowed."""
+    path: Annotated[str, Reference("path"), AfterValidator(check_place)] = Field(min_length=1)
+    """Folder, absolute or relative to the project folder, or `s3://bucket/prefix`; may hold `${env:NAME}`."""
+    s3: S3 = S3()
     pattern: Annotated[str, AfterValidator(_inside)] = Field(default="**/*", min_length=1)
     """Glob below `path`."""
     format: Literal["auto", "csv", "jsonl", "parquet"] = "auto"
@@ -44,6 +86,12 @@ class FilesSource(Strict):
     """Between the fields of a CSV line."""
     settle: Duration = timedelta(seconds=10)
     """A last line without a newline is taken once the file has been left alone this long."""
+
+    @model_validator(mode="after")
+    def _reached(self) -> Self:
+        if self.s3 != S3() and not self.path.startswith(("s3://", "${")):
+            raise at("s3", problem="`path` is a folder of this machine; expected s3://bucket/prefix")
+        return self
 
 
 class SqlSource(Strict):

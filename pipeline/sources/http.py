@@ -18,7 +18,7 @@ class HttpSource(FilesSource):
     """Reads the inbox of one stream, and empties it of what is stored."""
 
     def __init__(self, stream: Stream, config: Config, base: Path) -> None:
-        where = folder(stream, config, base)
+        self.root = where = folder(stream, config, base)
         # a line without an end is still being written, or its writer was killed and had not promised it
         super().__init__(stream, FilesConfig(path=str(where), pattern="*.jsonl", settle=2 * SPAN), base)
 

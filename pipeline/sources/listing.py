@@ -1,11 +1,13 @@
-"""Which files of a folder are there to be read: no half-written ones, nothing outside the folder."""
+"""Which files are there to be read: of a pattern, no half-written ones, nothing outside their folder."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -34,12 +36,13 @@ def files(root: Path, pattern: str) -> list[tuple[str, Path]]:
             raise Unavailable(f"{root}: no such folder")
         home, inside = root.resolve(), cache(Path.resolve)
         found = ((str(p.relative_to(root)), p) for p in root.glob(pattern))
-        return sorted((n, p) for n, p in found if _finished(n) and _takable(p, home, inside))
+        return sorted((n, p) for n, p in found if finished(n) and _takable(p, home, inside))
     except OSError as error:
         raise Unavailable(f"{root}: {error.strerror or error}") from error
 
 
-def _finished(name: str) -> bool:
+def finished(name: str) -> bool:
+    """Say whether a name is neither hidden nor that of a file that is being written."""
     hidden = name.startswith(".") or f"{os.sep}." in name
     return not hidden and not name.lower().endswith(UNFINISHED)
 
@@ -57,6 +60,25 @@ def _takable(path: Path, home: Path, resolved: Callable[[Path], Path]) -> bool:
         log.get().warning("file refused", file=str(path), why="a link that leads out of the source's folder")
         return False
     return regular
+
+
+def fits(name: str, pattern: str) -> bool:
+    """Say whether a relative name matches a glob, in which `**` stands for any number of folders."""
+    return _fit(name.split("/"), pattern.split("/"))
+
+
+def _fit(parts: Sequence[str], patterns: Sequence[str]) -> bool:
+    if not patterns:
+        return not parts
+    if patterns[0] == "**":
+        return any(_fit(parts[i:], patterns[1:]) for i in range(len(parts)))
+    return bool(parts) and fnmatchcase(parts[0], patterns[0]) and _fit(parts[1:], patterns[1:])
+
+
+def plain_part(pattern: str) -> str:
+    """Return the folders that a glob begins with and that stand for themselves."""
+    folders = pattern.split("/")[:-1]
+    return "/".join(takewhile(lambda folder: not set(folder) & set("*?["), folders))
 
 
 def kind(name: str, configured: Kind | Literal["auto"]) -> Kind | None:

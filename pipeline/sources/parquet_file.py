@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +12,7 @@ import pyarrow.parquet as pq
 from pipeline.sources import columnar
 from pipeline.sources.conform import Conformer
 from pipeline.sources.marks import Entry
+from pipeline.sources.place import Opened
 from pipeline.sources.rejects import RAW_LIMIT
 from pipeline.sources.work import STALE, Work
 
@@ -22,49 +21,73 @@ _CELLS = 2_000_000
 _BROKEN = (pa.ArrowException, OSError)
 
 
-def read_parquet(name: str, file: BinaryIO, conform: Conformer, entry: Entry, work: Work) -> Entry:
-    """Take rows from `entry.offset` on, as many as the work may still hold."""
-    try:
-        parquet = pq.ParquetFile(file)
-        entry = _read(name, parquet, conform, entry, work)
-    except _BROKEN as error:
-        return _broken(name, file, entry, work, f"not a whole Parquet file: {str(error)[:200]}")
-    return entry
+class ParquetReader:
+    """Takes the rows of one open file; asked again, it goes on where it was, and decodes nothing twice."""
+
+    packed = True
+
+    def __init__(self, name: str, opened: Opened, conform: Conformer) -> None:
+        self.name, self.opened, self.conform = name, opened, conform
+        self._rows: Iterator[pa.RecordBatch] | None = None
+        self._total = 0
+        self._wrong: str | None = None
+        self._left: pa.RecordBatch | None = None
+
+    def read(self, entry: Entry, work: Work) -> Entry:
+        """Take rows from `entry.offset` on, as many as the work may still hold."""
+        try:
+            with self.opened.guard():
+                return self._read(entry, work)
+        except PermissionError:
+            raise
+        except _BROKEN as error:
+            return self._broken(entry, work, f"not a whole Parquet file: {str(error)[:200]}")
+
+    def _read(self, entry: Entry, work: Work) -> Entry:
+        rows = self._rows or self._begin(entry.offset)
+        while not work.spent and (batch := self._left or next(rows, None)):
+            taken = batch.slice(0, work.rows)
+            self._left = batch.slice(taken.num_rows) if batch.num_rows > taken.num_rows else None
+            at = range(entry.offset, entry.offset + taken.num_rows)
+            columnar.take(self.name, taken, self.conform, at, self._wrong, work)
+            work.took(taken.num_rows, taken.nbytes)
+            entry = replace(entry, offset=entry.offset + taken.num_rows)
+        return replace(entry, done=entry.offset >= self._total)
+
+    def _begin(self, start: int) -> Iterator[pa.RecordBatch]:
+        parquet = pq.ParquetFile(self.opened.file, pre_buffer=self.opened.remote)
+        self._total = parquet.metadata.num_rows
+        self._wrong = columnar.problem("file", parquet.schema_arrow.names, self.conform)
+        self._rows = _batches(parquet, self.conform, start, apart=self.opened.remote)
+        return self._rows
+
+    def _broken(self, entry: Entry, work: Work, reason: str) -> Entry:
+        """One that stays broken is one reject, so that nothing is left out in silence."""
+        if not work.left_alone(self.opened.stat, STALE):
+            return entry
+        with self.opened.guard():
+            head = self.opened.at(0, min(RAW_LIMIT, self.opened.stat.size))
+        work.reject(self.name, entry.offset, None, reason, head)
+        return replace(entry, done=True)
 
 
-def _read(name: str, parquet: pq.ParquetFile, conform: Conformer, entry: Entry, work: Work) -> Entry:
-    rows = parquet.metadata.num_rows
-    wrong = columnar.problem("file", parquet.schema_arrow.names, conform)
-    for batch in _batches(parquet, conform, entry.offset):
-        if work.spent:
-            break
-        taken = batch.slice(0, work.rows)
-        at = range(entry.offset, entry.offset + taken.num_rows)
-        columnar.take(name, taken, conform, at, wrong, work)
-        work.took(taken.num_rows, taken.nbytes)
-        entry = replace(entry, offset=entry.offset + taken.num_rows)
-    return replace(entry, done=entry.offset >= rows)
+def _batches(
+    parquet: pq.ParquetFile, conform: Conformer, start: int, *, apart: bool
+) -> Iterator[pa.RecordBatch]:
+    """Yield what follows row `start`; groups of rows before it are not decoded.
 
-
-def _batches(parquet: pq.ParquetFile, conform: Conformer, start: int) -> Iterator[pa.RecordBatch]:
-    """Yield what follows row `start`; groups of rows before it are not decoded."""
+    Groups are read `apart`, one after another, where each is fetched at once: all would be the whole file.
+    """
     groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.metadata.num_row_groups)]
     begins = np.cumsum([0, *groups])
     first = int(np.searchsorted(begins[1:], start, side="right"))
     skip = start - int(begins[first])
     names = [n for n in {w.column for w in conform.wanted} if n in parquet.schema_arrow.names]
     size = max(1, min(_SLICE, _CELLS // max(1, len(names))))
-    for batch in parquet.iter_batches(size, row_groups=list(range(first, len(groups))), columns=names):
-        drop = min(skip, batch.num_rows)
-        skip -= drop
-        if batch.num_rows > drop:
-            yield batch.slice(drop)
-
-
-def _broken(name: str, file: BinaryIO, entry: Entry, work: Work, reason: str) -> Entry:
-    """One that stays broken is one reject, so that nothing is left out in silence."""
-    if not work.left_alone(os.fstat(file.fileno()), STALE):
-        return entry
-    file.seek(0)
-    work.reject(name, entry.offset, None, reason, file.read(RAW_LIMIT))
-    return replace(entry, done=True)
+    left = list(range(first, len(groups)))
+    for some in [[group] for group in left] if apart else [left]:
+        for batch in parquet.iter_batches(size, row_groups=some, columns=names):
+            drop = min(skip, batch.num_rows)
+            skip -= drop
+            if batch.num_rows > drop:
+                yield batch.slice(drop)

@@ -11,6 +11,7 @@ from pipeline.sources.csv_format import BOM, CsvFormat
 from pipeline.sources.json_format import JsonFormat
 from pipeline.sources.marks import Entry
 from pipeline.sources.parsing import Format, Place, parse
+from pipeline.sources.place import Opened
 from pipeline.sources.rejects import RAW_LIMIT
 from pipeline.sources.text_file import TextFile
 from pipeline.sources.wanted import Wanted
@@ -29,6 +30,16 @@ class TextReader:
     conform: Conformer
     settled: bool
     """Whether the last line is whole even without a line break."""
+
+    @property
+    def opened(self) -> Opened:
+        """The file."""
+        return self.text.opened
+
+    @property
+    def packed(self) -> bool:
+        """Whether it is gzip."""
+        return self.text.packed
 
     def read(self, entry: Entry, work: Work) -> Entry:
         """Take what follows `entry`, as much as the work may still hold."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import zlib
-from typing import BinaryIO
 
-_CHUNK = 1 << 20
+from pipeline.sources.place import Opened
+
+_CHUNK, _FAR = 1 << 20, 8 << 20  # bytes read at once; over a network
 
 
 class TextFile:
@@ -16,13 +16,13 @@ class TextFile:
     that point is reached: the file may be whole later.
     """
 
-    def __init__(self, file: BinaryIO, *, packed: bool) -> None:
-        self.file = file
-        self.stat = os.fstat(file.fileno())
+    def __init__(self, opened: Opened, *, packed: bool) -> None:
+        self.opened, self.stat = opened, opened.stat
         self.ended = False
         self.damage: str | None = None
         self.offset = 0
-        self._left = self.stat.st_size
+        self._left = self.stat.size
+        self._chunk = _FAR if opened.remote else _CHUNK
         self._ahead = b""
         self._unpacker = zlib.decompressobj(31) if packed else None
 
@@ -33,7 +33,7 @@ class TextFile:
 
     def close(self) -> None:
         """Close the file."""
-        self.file.close()
+        self.opened.close()
 
     def peek(self, size: int) -> bytes:
         """Return the next bytes, `size` of them or more where there are so many, without consuming them."""
@@ -53,9 +53,9 @@ class TextFile:
     def skip_to(self, offset: int) -> None:
         """Go to `offset`, at or after where it is; not beyond the end."""
         if self._unpacker is None and offset > self.offset + len(self._ahead):
-            self.offset = min(offset, self.stat.st_size)
-            self.file.seek(self.offset)
-            self._left, self._ahead = self.stat.st_size - self.offset, b""
+            self.offset = min(offset, self.stat.size)
+            self.opened.file.seek(self.offset)
+            self._left, self._ahead = self.stat.size - self.offset, b""
             self.ended = not self._left
         while self.offset < offset and (ahead := self.peek(1)):
             self.consume(min(len(ahead), offset - self.offset))
@@ -68,8 +68,8 @@ class TextFile:
         self.ended = not self._left
         return data
 
-    def _raw(self, size: int = _CHUNK) -> bytes:
-        data = self.file.read(min(max(size, _CHUNK), self._left))
+    def _raw(self, size: int = 0) -> bytes:
+        data = self.opened.file.read(min(max(size, self._chunk), self._left))
         self._left = self._left - len(data) if data else 0
         return data
 
@@ -85,5 +85,5 @@ class TextFile:
             return b""
         if not (found or packed or self._left):
             self.ended = True
-            self.damage = None if unpacker.eof or not self.stat.st_size else "gzip that ends early"
+            self.damage = None if unpacker.eof or not self.stat.size else "gzip that ends early"
         return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,12 +9,15 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.sources.conform import Conformer
+from pipeline.sources.place import Stat
 from pipeline.sources.rejects import RAW_LIMIT, Reject, table
 from pipeline.sources.source import Batch
 
 BYTES = 64 << 20  # of files in one batch: rows may be wide, and memory is bounded
 REJECT = 1 << 10  # bytes of memory that a reject takes beside its own
 STALE = timedelta(hours=1)  # a broken file left alone so long will not be finished
+
+Mark = tuple[int, int, int, int]
 
 
 @dataclass
@@ -46,9 +48,18 @@ class Work:
         """Add a reject that stands for more than a line, and so cannot be read again as one."""
         self.add(Reject(source, position, line, reason, raw[:RAW_LIMIT]))
 
-    def left_alone(self, stat: os.stat_result, span: timedelta) -> bool:
+    def left_alone(self, stat: Stat, span: timedelta) -> bool:
         """Say whether a file has not been written to for `span`."""
-        return self.now.timestamp() - stat.st_mtime >= span.total_seconds()
+        return self.now.timestamp() - stat.mtime_ns / 1e9 >= span.total_seconds()
+
+    def mark(self) -> Mark:
+        """Return how much there is by now, for `undo`."""
+        return len(self.records), len(self.rejects), self.rows, self.room
+
+    def undo(self, mark: Mark) -> None:
+        """Forget what was taken since `mark`."""
+        records, rejects, self.rows, self.room = mark
+        del self.records[records:], self.rejects[rejects:]
 
     def batch(self, conform: Conformer, position: dict[str, Any], *, more: bool) -> Batch:
         """Return what was taken, with the position after it."""

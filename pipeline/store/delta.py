@@ -20,29 +20,45 @@ from deltalake.exceptions import (
 )
 from pyarrow import fs
 
-from pipeline.errors import Conflict, DataError, Unavailable
+from pipeline.errors import ConfigError, Conflict, DataError, Unavailable
 
 WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 KEEP_FILES = timedelta(days=7)  # of files no version refers to: longer than any reader or writer takes
 _OUTSIDE = re.compile(
     r"no space|os error|i/o|timed? ?out|connect|refused|object store|generic (local|s3)", re.I
 )
+_REFUSED = re.compile(
+    r"NoSuchBucket|lacked the necessary privileges|authentication credentials|40[13] (Forbidden|Unauthorized)"
+)
+_CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
 @contextmanager
 def guard(doing: str) -> Iterator[None]:
-    """Turn what Delta and Arrow raise into Conflict, Unavailable or DataError; `doing` begins the message."""
+    """Turn what Delta and Arrow raise into our errors; `doing` begins the message.
+
+    Raises:
+        Conflict: another run committed first.
+        Unavailable: the disk or the object store fails.
+        ConfigError: the object store has no such bucket, or refuses our credentials.
+        DataError: the table is not what it should be.
+    """
     try:
         yield
     except CommitFailedError as error:
         raise Conflict(f"{doing}: another run committed first: {error}") from error
     except (SchemaMismatchError, DeltaProtocolError) as error:
         raise DataError(f"{doing}: {error}") from error
-    except DeltaError as error:
-        kind = Unavailable if _OUTSIDE.search(str(error)) else DataError
-        raise kind(f"{doing}: {error}") from error
-    except OSError as error:
-        raise Unavailable(f"{doing}: {error}") from error
+    except (DeltaError, OSError) as error:
+        said = " ".join(str(error).split())
+        if _REFUSED.search(said):
+            expected = (
+                "a bucket and credentials, by AWS's environment variables, that may read and write there"
+            )
+            why = code[1] if (code := _CODE.search(said)) else said[:200]  # the rest may quote our key
+            raise ConfigError(f"{doing}: {why}", key="OFFBEAT_TABLES", expected=expected) from error
+        outside = isinstance(error, OSError) or _OUTSIDE.search(said)
+        raise (Unavailable if outside else DataError)(f"{doing}: {error}") from error
     except pa.ArrowException as error:
         raise DataError(f"{doing}: {error}") from error
 

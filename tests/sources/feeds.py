@@ -23,6 +23,7 @@ from tests.services.kafka import Broker
 from tests.services.mosquitto import Mosquitto
 from tests.services.postgres import Postgres
 from tests.services.programs import answers, free_port, wait_until
+from tests.services.s3 import S3
 from tests.sources.kit import add, write
 
 Row = dict[str, Any]
@@ -82,11 +83,39 @@ class Files(Feed):
     def send(self, rows: Sequence[Row]) -> None:
         add(self.path, "".join(json.dumps(row, default=str) + "\n" for row in rows))
 
-    REPLAYS = True  # a source opened anew can be asked for what it gave before
-
     def poison(self) -> list[str]:
         add(self.path, '{"time"\n[1]\n')
         return ["not JSON", "[1] is no record"]
+
+
+class Objects(Feed):
+    """An object that is put again, longer, with each row that comes; every third time another begins."""
+
+    def __init__(self, store: S3) -> None:
+        self.store, self.bucket = store, store.bucket()
+        self._held, self._sent = b"", 0
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return {"type": "files", "path": f"s3://{self.bucket}/plant", "s3": {"endpoint": self.store.url}}
+
+    def send(self, rows: Sequence[Row]) -> None:
+        self._put("".join(json.dumps(row, default=str) + "\n" for row in rows))
+
+    def poison(self) -> list[str]:
+        self._put('{"time"\n[1]\n')
+        return ["not JSON", "[1] is no record"]
+
+    def kill(self) -> None:
+        self.store.kill()
+
+    def start(self) -> None:
+        self.store.start()
+
+    def _put(self, lines: str) -> None:
+        self._held = (self._held if self._sent % 3 else b"") + lines.encode()
+        self.store.put(self.bucket, f"plant/{self._sent // 3:04d}/f.jsonl", self._held, kept=True)
+        self._sent += 1
 
 
 class Sql(Feed):
@@ -140,8 +169,6 @@ class Kafka(Feed):
 
     def send(self, rows: Sequence[Row]) -> None:
         self.broker.send(self.topic, [json.dumps(row, default=str) for row in rows])
-
-    REPLAYS = True  # a source opened anew can be asked for what it gave before
 
     def poison(self) -> list[str]:
         self.broker.send(self.topic, [b'{"time"', b"[1]", b"\xff\xfe", b""])

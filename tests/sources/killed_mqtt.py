@@ -35,7 +35,7 @@ def send(port: int, topic: str, first: int, count: int) -> None:
 
 
 def main() -> int:
-    stream, tables = parse_stream(Path(sys.argv[1]).read_text()), Path(sys.argv[2])
+    stream, tables = parse_stream(Path(sys.argv[1]).read_text()), sys.argv[2]
     port, topic, kills, each = int(sys.argv[3]), sys.argv[4], int(sys.argv[5]), int(sys.argv[6])
     hits, call = 0, 1
     for trial in range(kills):

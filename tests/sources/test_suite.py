@@ -17,12 +17,12 @@ from pipeline.errors import Unavailable
 from pipeline.sources import Source, open_source
 from pipeline.steps.ingest import advance
 from pipeline.store.observations import ObservationStore, State
-from tests.sources.feeds import Feed, Files, Http, Kafka, Mqtt, Row, Sql, SqlServer
+from tests.sources.feeds import Feed, Files, Http, Kafka, Mqtt, Objects, Row, Sql, SqlServer
 from tests.sources.kit import drain, drained
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2026, 2, 1, tzinfo=UTC)
-SERVERS = ("postgresql", "kafka", "mqtt")
+SERVERS = ("s3", "postgresql", "kafka", "mqtt")
 
 
 def rows(count: int, first: int = 0, machine: str = "p1") -> list[Row]:
@@ -37,6 +37,7 @@ def feed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Feed]:
     made: dict[str, Callable[[], Feed]] = {
         "files": lambda: Files(tmp_path),
         "http": lambda: Http(tmp_path),
+        "s3": lambda: Objects(request.getfixturevalue("s3")),
         "sqlite": lambda: Sql(f"sqlite:///{tmp_path}/feed.db"),
         "postgresql": lambda: SqlServer(request.getfixturevalue("postgres_server")),
         "kafka": lambda: Kafka(request.getfixturevalue("kafka_broker")),
@@ -121,6 +122,16 @@ def test_what_is_sent_twice_is_stored_once(feed: Feed, store: ObservationStore) 
     assert (totals.received, totals.stored, totals.duplicate, totals.rejected) == (100, 40, 60, 0)
 
 
+def test_what_was_read_and_never_stored_is_given_again(feed: Feed, store: ObservationStore) -> None:
+    feed.send(rows(20))
+    with open_source(feed.stream(), Path("/")) as source:
+        assert source.read({}, 15).received == 15
+    feed.send(rows(5, first=20))
+    totals = ingest(feed, store).totals
+    assert values(store) == list(range(25))
+    assert (totals.received, totals.duplicate) == (25, 0)
+
+
 def test_records_out_of_order_and_late_are_stored(feed: Feed, store: ObservationStore) -> None:
     feed.send(list(reversed(rows(20, first=50))))
     ingest(feed, store)
@@ -162,12 +173,15 @@ def test_a_bad_record_is_a_reject_with_its_reason_and_costs_no_other(
     assert len(store.rejects()) == len(kept), "a reject read again is no second one"
 
 
-@pytest.mark.parametrize("change", ["a column more", "a channel less", "another type", "renamed"])
+@pytest.mark.parametrize(
+    "change", ["a column more", "a channel less", "another order", "another type", "renamed"]
+)
 def test_a_schema_that_drifts_loses_nothing(feed: Feed, store: ObservationStore, change: str) -> None:
     """More columns are not read, a channel that stops is a gap, text and new names are rejects."""
     new = {
         "a column more": lambda r: {**r, "extra": "x"},
         "a channel less": lambda r: {k: v for k, v in r.items() if k != "b"},
+        "another order": lambda r: dict(reversed(r.items())),
         "another type": lambda r: {**r, "a": f"{r['a']} bar"},
         "renamed": lambda r: {"time": r["time"], "machine": r["machine"], "c": r["a"], "d": r["b"]},
     }[change]
@@ -178,6 +192,8 @@ def test_a_schema_that_drifts_loses_nothing(feed: Feed, store: ObservationStore,
     assert (totals.received, totals.stored, totals.rejected) == (20, 20 - rejected, rejected)
     if change == "a channel less":
         assert store.read()["b"].null_count == 10
+    elif not rejected:
+        assert store.read().select(["a", "b"]).to_pylist() == [{"a": i, "b": -i} for i in range(20)]
     if change == "renamed":
         assert (
             store.rejects()["reason"].to_pylist()
@@ -201,6 +217,7 @@ def test_a_server_that_is_down_costs_nothing_but_time(
     feed: Feed, store: ObservationStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Down at the start, down while it is read, down when it is told of the commit."""
+    monkeypatch.setattr("pipeline.sources.objects.ATTEMPTS", 1)
     feed.send(rows(30))
     stream = feed.stream()
     with monkeypatch.context() as patch, open_source(stream, Path("/")) as source:
@@ -230,15 +247,18 @@ def test_a_server_that_is_down_costs_nothing_but_time(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("feed", ["postgresql", "kafka"], indirect=True)  # others: test_mqtt.py, tests/store
+@pytest.mark.parametrize(
+    "feed", ["http", "s3", "postgresql", "kafka"], indirect=True
+)  # others: test_mqtt.py, tests/store
 def test_an_ingest_killed_anywhere_loses_nothing_and_doubles_nothing(feed: Feed, tmp_path: Path) -> None:
     feed.send(rows(60))
     feed.send([{**rows(1)[0], "a": "warm"}] * 3)
     feed.send(rows(60, first=50))
     (tmp_path / "stream.json").write_text(feed.stream().model_dump_json())
+    tables = f"s3://{feed.bucket}/tables" if isinstance(feed, Objects) else tmp_path / "tables"
     program = Path(__file__).with_name("killed_reading.py")
     done = subprocess.run(
-        [sys.executable, program, tmp_path / "stream.json", tmp_path / "tables", "123", "110", "10", "3"],
+        [sys.executable, program, tmp_path / "stream.json", tables, "123", "110", "10", "3"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
