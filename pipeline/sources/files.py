@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,6 +31,8 @@ from pipeline.sources.work import Work
 
 class FilesSource(Source):
     """Reads the files of one stream's folder, in the order of their names."""
+
+    unit = "bytes"
 
     def __init__(self, stream: Stream, config: Config, base: Path) -> None:
         self.config = config
@@ -53,6 +56,27 @@ class FilesSource(Source):
             if stored:
                 after[name] = stored
         return work.batch(self._conform, {"files": after}, more=work.spent)
+
+    def behind(self, position: Mapping[str, Any]) -> int:
+        """Return how many bytes of files are not read yet; packed files and Parquet count whole until then.
+
+        Raises:
+            Unavailable: there is no such folder.
+        """
+        before: Mapping[str, Any] = position.get("files", {})
+        waiting = 0
+        for name, path in files(self.root, self.config.pattern):
+            with suppress(FileNotFoundError):
+                waiting += self._unread(name, path.stat(), Entry.read(before.get(name)))
+        return waiting
+
+    def _unread(self, name: str, stat: os.stat_result, entry: Entry) -> int:
+        form = kind(name, self.config.format)
+        if form is None or (entry.done and entry.untouched(stat)):
+            return 0
+        if form == "parquet" or name.lower().endswith(".gz"):
+            return stat.st_size
+        return stat.st_size - entry.offset if stat.st_size >= entry.offset else stat.st_size
 
     def _visit(self, name: str, path: Path, entry: Entry, work: Work) -> Entry:
         form = kind(name, self.config.format)

@@ -20,8 +20,10 @@ When = datetime | str | None
 
 def _aware(when: When) -> datetime | None:
     """Return a time as aware, UTC; one without an offset is UTC already."""
-    if when is None:
-        return None
+    return None if when is None else _moment(when)
+
+
+def _moment(when: datetime | str) -> datetime:
     moment = datetime.fromisoformat(when) if isinstance(when, str) else when
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
@@ -41,11 +43,25 @@ class Offbeat(Workspace):
 
         return live(self, stream, over)
 
-    def replay(self, stream: str) -> dict[str, Any]:
+    def reread(self, stream: str) -> dict[str, Any]:
         """Read the stream's rejects again under today's config."""
-        from pipeline.steps.ingest import replay
+        from pipeline.steps.ingest import reread
 
-        return replay(self, stream)
+        return reread(self, stream)
+
+    def replay(
+        self,
+        stream: str,
+        start: datetime | str,
+        end: datetime | str,
+        *,
+        alert: bool = False,
+        airflow_run: str | None = None,
+    ) -> dict[str, Any]:
+        """Read, score and flag [start, end) again; return which anomalies appear, vanish and move."""
+        from pipeline.steps.replay import replay
+
+        return replay(self, stream, _moment(start), _moment(end), alert=alert, airflow_run=airflow_run)
 
     def train(
         self,

@@ -48,14 +48,14 @@ def advance(source: Source, store: ObservationStore, before: State, limit: int) 
     return after, batch.more
 
 
-def replay(work: Workspace, name: str) -> dict[str, Any]:
+def reread(work: Workspace, name: str) -> dict[str, Any]:
     """Read every reject of stream `name` again under today's config, and take those that now pass."""
     stream = work.stream(name)
-    with log.unit("replay", stream=name) as line:
+    with log.unit("reread", stream=name) as line:
         store = work.observations(stream)
         before, kept = store.state(), store.rejects()
         batch = reparse(stream, kept)
-        # Stored before the rejects go: killed in between, a second replay only counts duplicates.
+        # Stored before the rejects go: killed in between, a second reading only counts duplicates.
         # What still fails stays where it is, uncounted: it was counted when it came.
         none, passing = batch.rejects.slice(0, 0), len(batch.records)
         after = store.append(before, batch.records, none, passing, before.position)
@@ -69,7 +69,7 @@ def replay(work: Workspace, name: str) -> dict[str, Any]:
 def _difference(before: State, after: State) -> dict[str, Any]:
     counts = {
         field: getattr(after.totals, field) - getattr(before.totals, field)
-        for field in ("received", "stored", "duplicate", "rejected")
+        for field in ("received", "stored", "duplicate", "rejected", "late", "too_late")
     }
     watermark = after.watermark.isoformat() if after.watermark else None
     return {**counts, "batches": after.batch - before.batch, "watermark": watermark}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import clock, log
 from pipeline.alerts.render import firing_title
+from pipeline.alerts.words import revised
 from pipeline.errors import DataError
 from pipeline.store import anomalies
 
@@ -38,7 +39,7 @@ def newest_anomalies(work: Workspace, name: str | None, *, limit: int) -> list[d
     if name is not None:
         work.stream(name)
     found = anomalies.list_anomalies(work.database, stream=name, limit=limit)
-    return [{**each.to_json(), "line": firing_title(each)} for each in found]
+    return [{**each.to_json(), "line": firing_title(each), "revision": revised(each)} for each in found]
 
 
 def newest_rejects(work: Workspace, name: str, *, limit: int) -> list[dict[str, Any]]:

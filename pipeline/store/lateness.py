@@ -14,42 +14,49 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
+from numpy.typing import NDArray
 
+from pipeline.schemas import TIME
 from pipeline.store import delta
 from pipeline.store.dedupe import codes, microseconds, names_between
+
+_INSTANT = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """Of one entity: the oldest time of what came, and how far it had come before.
-
-    newest is None where nothing that is stored of it is newer than `first`: nothing that came is late.
-    """
+    """What came of one entity: the oldest time of it that is not too late, and whether that is late."""
 
     first: datetime
-    newest: datetime | None
+    late: bool
 
 
 def count(records: pa.Table, table: DeltaTable, lateness: timedelta) -> tuple[int, int]:
     """Return how many records are late, and how many of them by more than `lateness`."""
-    firsts = _firsts(records)
-    newest = _newest(table, firsts, None)
-    if not newest:
-        return 0, 0
-    entities = pa.array(newest, pa.string())
-    reached = microseconds(pa.table({"time": pa.array(newest.values(), pa.timestamp("us", "UTC"))}))
-    code = codes(records["entity"], entities)
-    behind = np.where(code >= 0, reached[code] - microseconds(records), 0)
-    return int((behind > 0).sum()), int((behind > lateness // timedelta(microseconds=1)).sum())
+    behind = _behind(records, _newest(table, _firsts(records), None))
+    return int((behind > 0).sum()), int((behind > lateness // _INSTANT).sum())
 
 
-def arrivals(table: DeltaTable, schema: pa.Schema, *, after: int) -> dict[str, Arrival]:
-    """Return what batches later than `after` brought, by entity."""
+def arrivals(table: DeltaTable, schema: pa.Schema, lateness: timedelta, *, after: int) -> dict[str, Arrival]:
+    """Return what batches later than `after` brought, by entity; nothing of one where all is too late."""
     new = delta.dataset(table, f"batch > {after}", schema)
     came = new.to_table(columns=["entity", "time"], filter=pc.field("batch") > after)
-    firsts = _firsts(came)
-    newest = _newest(table, firsts, after)
-    return {entity: Arrival(first, newest.get(entity)) for entity, first in firsts.items()}
+    newest = _newest(table, _firsts(came), after)
+    in_time = came.filter(pa.array(_behind(came, newest) <= lateness // _INSTANT))
+    return {
+        entity: Arrival(first, first < newest.get(entity, first))
+        for entity, first in _firsts(in_time).items()
+    }
+
+
+def _behind(records: pa.Table, newest: Mapping[str, datetime]) -> NDArray[np.int64]:
+    """Return by how many microseconds each record is older than the newest of its entity; 0 if it is not."""
+    if not newest:
+        return np.zeros(len(records), np.int64)
+    reached = pa.table({"time": pa.array(newest.values(), TIME)})
+    code = codes(records["entity"], pa.array(newest, pa.string()))
+    late = np.where(code >= 0, microseconds(reached)[code] - microseconds(records), 0)
+    return np.maximum(late, 0)
 
 
 def _firsts(records: pa.Table) -> dict[str, datetime]:

@@ -158,12 +158,12 @@ class ObservationStore:
             return pc.min(newest["time"]).as_py()  # type: ignore[no-any-return]
 
     def arrivals(self, *, after: int) -> dict[str, Arrival]:
-        """Return, by entity, what batches later than `after` brought and how far it had come before."""
+        """Return, by entity, what batches later than `after` brought that may change scores."""
         table = delta.find(self.observations)
         if table is None:
             return {}
         with guard(f"reading {self.stream.name}"):
-            return lateness.arrivals(table, self._schema, after=after)
+            return lateness.arrivals(table, self._schema, self.stream.lateness, after=after)
 
     def rejects(self, limit: int | None = None, reason: str | None = None) -> pa.Table:
         """Return rejects by source and position: at most `limit`, those whose reason holds `reason`."""
