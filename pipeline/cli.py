@@ -359,7 +359,10 @@ def maintain(stream: Stream, as_json: Json = False) -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show every stream: how fresh, how many records, which champion, which open anomalies."""
+    """Show every stream: how fresh, how far behind its source, how many records, which champion.
+
+    `-` stands where a source cannot say how far it is ahead, or does not answer within two seconds.
+    """
     offbeat = _open()
     rows = offbeat.status()
     if as_json:
@@ -367,11 +370,18 @@ def status(as_json: Json = False) -> None:
         return
     _print_errors(offbeat.project.errors())
     table = Table(box=None, header_style="bold")
-    for column in rows[0] if rows else ("stream",):
+    shown = [name for name in (rows[0] if rows else ("stream",)) if name not in ("lag_unit", "rejects")]
+    for column in shown:
         table.add_column(column.replace("_", " "), justify="left" if column == "stream" else "right")
     for row in rows:
-        table.add_row(*(_cell(v) for v in row.values()))
+        lag = f"{row['lag']:,} {row['lag_unit']}" if row["lag"] is not None else "-"
+        table.add_row(*(_cell(lag if name == "lag" else row[name]) for name in shown))
     out.print(table)
+    for row in rows:
+        for reason, count in row["rejects"].items():
+            out.print(
+                f"{row['stream']}: {count:,} rejects: {escape(reason)}", highlight=False, soft_wrap=True
+            )
 
 
 @app.command()
@@ -436,7 +446,8 @@ def metrics(
 ) -> None:
     """Print every stream in numbers, as Prometheus reads them; with --port, serve them at /metrics.
 
-    Records by outcome, rejects by reason, newest record, how far scored, champion, open anomalies.
+    Records by outcome, late ones, rejects by reason, newest record, lag at the source, how far and when
+    scored, champion, open anomalies.
     """
     from pipeline.steps import metrics
 

@@ -149,10 +149,13 @@ class Offbeat(Workspace):
         return maintain(self, stream)
 
     def status(self) -> list[dict[str, Any]]:
-        """Return one row for each stream: freshness, counts, champion, open anomalies."""
+        """Return one row for each stream: freshness, lag, counts, champion, open anomalies."""
         from pipeline.steps.inspect import status
+        from pipeline.steps.lag import Lags
 
-        return [status(self, name) for name in sorted(self.project.streams)]
+        names = sorted(self.project.streams)
+        lags = Lags().ask(self, names)
+        return [status(self, name, lags.get(name)) for name in names]
 
     def anomalies(self, stream: str | None = None, *, limit: int = 20) -> list[dict[str, Any]]:
         """Return the newest anomalies, each with the line that its alert begins with."""

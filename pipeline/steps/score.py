@@ -175,15 +175,17 @@ def _resume(work: Workspace, stream: Stream, seen: dict[str, Any], best: Champio
     if not seen:
         return _Open(best.trained_until)
     store, settle = work.observations(stream), Scorer.of(best.bundle, stream).settle
-    newest = datetime.fromisoformat(seen["watermark"])
+    newest, sensor = datetime.fromisoformat(seen["watermark"]), stream.kind == "sensor"
+    # what lies there already is final, but that several transactions may come at one moment
+    edge = newest - settle + (_INSTANT if sensor else timedelta(0))
     oldest = store.earliest(after=seen["batch"])
     if oldest is None or oldest >= newest:
-        return _Open(newest - settle)
+        return _Open(edge)
     came = store.arrivals(after=seen["batch"])
-    since = {entity: min(arrival.first, newest) - settle for entity, arrival in came.items()}
+    since = {entity: min(arrival.first - settle, edge) for entity, arrival in came.items()}
     usual = newest - stream.lateness - settle
-    begin = max(min(since.values(), default=newest - settle), min(usual, best.trained_until))
-    return _Open(begin, since, newest - settle if stream.kind == "sensor" else max(begin, usual))
+    begin = max(min(since.values(), default=edge), min(usual, best.trained_until))
+    return _Open(begin, since, edge if sensor else max(begin, usual))
 
 
 def _unflagged(work: Workspace, name: str, seen: dict[str, Any], begin: datetime) -> datetime:

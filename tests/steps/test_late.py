@@ -1,21 +1,17 @@
-"""Late records re-score what they touch, and the anomalies that change say so; what is too late changes none."""
+"""Late records re-score what they touch; anomalies that change say so; what is too late changes none."""
 
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from pipeline.alerts.words import revised
-from pipeline.events import Anomaly
 from pipeline.home import Home
 from pipeline.steps import Offbeat
 from tests.steps import kit
 
 FIRST = 2 * kit.DAY
-FAULT = int((kit.FAULT[0] - kit.START) / kit.MINUTE)
 
 
 @pytest.fixture
@@ -28,11 +24,6 @@ def patient(home: Home) -> Home:
 
 def rows_of(pump: str, first: int, minutes: int) -> list[list[str]]:
     return [row for row in kit.plant(first, minutes) if row[1] == pump]
-
-
-def broken(rows: list[list[str]]) -> list[list[str]]:
-    """Return the same readings with no flow."""
-    return [[when, pump, "20.000", power] for when, pump, _, power in rows]
 
 
 def alerts(home: Home) -> list[dict[str, Any]]:
@@ -74,24 +65,52 @@ def test_late_records_in_the_middle_of_an_anomaly_change_it_and_it_says_so(patie
     settled(patient)
 
 
-def gap(home: Home) -> tuple[list[list[str]], list[list[str]]]:
-    """Return readings of which some are missing so that what is there looks broken, and those missing."""
-    rows = rows_of("a", FIRST, 120)
-    jump = broken(rows[60:61])
-    return rows[:60] + jump + rows[70:], rows[61:70]
-
-
-def test_an_anomaly_that_late_records_make_vanish_is_withdrawn_and_those_told_are_told(
-    patient: Home, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows, missing = gap(patient)
-    kit.feed(patient, "one.csv", rows)
-    told = kit.judge_all(patient)
-    assert told["opened"] == 1
-    closed = only(patient)["status"] == "closed"
-    before = only(patient)
-    kit.feed(patient, "two.csv", missing)
-    told = kit.judge_all(patient)
+def test_an_anomaly_that_late_records_make_vanish_is_withdrawn(patient: Home) -> None:
+    kit.feed(patient, "one.csv", kit.glitch(70))
+    kit.judge_all(patient)
+    assert only(patient)["status"] == "open"
+    kit.feed(patient, "two.csv", kit.MENDED)
+    assert kit.judge_all(patient)["revised"] == 1
     after = only(patient)
-    print(before["start"], before["end"], before["status"], after["start"], after["end"], after["peak_score"], before["peak_score"])
-    assert after["ending"] == "withdrawn"
+    assert (after["status"], after["ending"]) == ("closed", "withdrawn")
+    assert after["revised"]["start"] == after["start"]
+    firing, resolved = alerts(patient)
+    assert (firing["event"], resolved["event"]) == ("firing", "resolved")
+    assert "late records show that it was none" in resolved["title"]
+    settled(patient)
+
+
+def test_one_whose_end_was_told_is_withdrawn_too(patient: Home) -> None:
+    kit.feed(patient, "one.csv", kit.glitch(100))
+    kit.judge_all(patient)
+    assert only(patient)["status"] == "closed"
+    assert [each["event"] for each in alerts(patient)] == ["firing", "resolved"]
+    kit.feed(patient, "two.csv", kit.MENDED)
+    kit.judge_all(patient)
+    assert only(patient)["ending"] == "withdrawn"
+    *_, corrected = alerts(patient)
+    assert corrected["event"] == "resolved"
+    assert corrected["title"].endswith("withdrawn")
+    settled(patient)
+
+
+def test_what_is_too_late_is_stored_and_counted_and_changes_nothing(home: Home) -> None:
+    kit.feed(home, "one.csv", kit.glitch(100))
+    kit.judge_all(home)
+    before = kit.scores(home), Offbeat.open(home).anomalies("plant")
+    kit.feed(home, "two.csv", kit.MENDED)
+    told = kit.judge_all(home)
+    assert (kit.scores(home), Offbeat.open(home).anomalies("plant")) == before
+    assert told["revised"] == 0
+    [row] = Offbeat.open(home).status()
+    assert (row["late"], row["too_late"]) == (len(kit.MENDED), len(kit.MENDED))
+    assert row["stored"] == row["received"]
+
+
+def test_a_machine_that_lags_is_not_late(home: Home) -> None:
+    kit.feed(home, "one.csv", rows_of("a", FIRST, 60))
+    kit.judge_all(home)
+    kit.feed(home, "two.csv", rows_of("b", FIRST, 30))
+    kit.judge_all(home)
+    assert Offbeat.open(home).status()[0]["late"] == 0
+    assert sum(row["entity"] == "b" for row in kit.scores(home)) > 20
