@@ -97,8 +97,9 @@ class Context:
 
 LATE_RECORDS, REPLAY = "late", "replay"
 """Why scores that had been judged changed: records that came late, or a stretch of time scored again."""
-WITHDRAWN = "withdrawn"
-"""`Anomaly.ending` of one that its scores, as they are by now, do not bear: it was none."""
+WITHDRAWN, MERGED = "withdrawn", "merged"
+"""`Anomaly.ending` of one that its scores, as they are now, do not bear: it was none, or is another's."""
+VOID = (WITHDRAWN, MERGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ class Anomaly:
     ending: str = ""
     """Why it is closed although it was not seen to end: `silent` (its entity sends nothing any more),
     `gone` (and has not for as long as the history goes back), `unwatched` (switched off in the YAML),
-    `withdrawn` (it was none, as `revised` says)."""
+    `withdrawn` (it was none, as `revised` says), `merged` (it is part of another by now)."""
     revised: Revision | None = None
     """What it was before late records or a replay changed it last; None if none ever did."""
 

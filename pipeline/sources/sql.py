@@ -32,6 +32,7 @@ from pipeline.sources.work import Work
 
 PIECE = 10_000  # rows turned into columns at once
 NEAR = 250_000  # digests in a position at most: some 3 MB in the commit
+ANSWER = 15  # seconds for PostgreSQL to let us in, where the URL says nothing else
 COUNTED = 1_000_000  # rows beyond the cursor at most
 _DIGEST = 8  # bytes
 
@@ -275,6 +276,8 @@ def _engine(url: str, base: Path) -> sa.Engine:
         parsed = sa.make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() == "postgresql" and "connect_timeout" not in parsed.query:
+            parsed = parsed.update_query_dict({"connect_timeout": str(ANSWER)})
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             parsed = parsed.set(database=str(base / parsed.database))
         return sa.create_engine(parsed, hide_parameters=True, poolclass=sa.NullPool)

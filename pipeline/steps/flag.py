@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from pipeline import clock, log
 from pipeline.config.models import SensorStream
 from pipeline.detect import events
-from pipeline.events import LATE_RECORDS, RECONSTRUCTION, REPLAY, WITHDRAWN, Anomaly, Context, Event
+from pipeline.events import LATE_RECORDS, RECONSTRUCTION, REPLAY, VOID, Anomaly, Context, Event
 from pipeline.scoring import Scorer, micros
 from pipeline.steps.score import FLAGGED, Champion, champion, shard_name
 from pipeline.store import anomalies
@@ -117,7 +117,7 @@ def found_in(work: Workspace, stream: Stream, start: datetime, end: datetime) ->
         until=end + merge,
         limit=1_000_000,
     )
-    return [old for old in found if old.ending != WITHDRAWN]
+    return [old for old in found if old.ending not in VOID]
 
 
 def _touches(event: Event, start: datetime, end: datetime, near: Sequence[Anomaly], merge: timedelta) -> bool:

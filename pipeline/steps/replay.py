@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline import log
 from pipeline.errors import DataError
-from pipeline.events import WITHDRAWN, Anomaly
+from pipeline.events import VOID, Anomaly
 from pipeline.schemas import TIME
 from pipeline.sources import open_source
 from pipeline.steps.flag import flag_again, found_in
@@ -108,7 +108,7 @@ def _now(
     found = found_in(work, stream, start, end)
     gone = {old.id for old in before} - {new.id for new in found}
     moved = [new for name in gone if (new := anomalies.get(work.database, name))]
-    return found + [new for new in moved if new.ending != WITHDRAWN]
+    return found + [new for new in moved if new.ending not in VOID]
 
 
 def _changes(before: list[Anomaly], after: list[Anomaly]) -> list[dict[str, Any]]:

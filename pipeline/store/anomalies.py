@@ -14,7 +14,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.events import RECONSTRUCTION, WITHDRAWN, Anomaly, Context, Contribution, Event, Revision
+from pipeline.events import RECONSTRUCTION, VOID, Anomaly, Context, Contribution, Event, Revision
 from pipeline.store import lifecycle
 from pipeline.store.database import anomalies, reading, writing
 from pipeline.store.leases import put_cursor
@@ -202,17 +202,15 @@ class _Run:
         self.tell(connection, step)
 
     def review(self, connection: sa.Connection, before: Sequence[Anomaly], why: str) -> None:
-        """Make of what was recorded before what this run's events are, or withdraw it where there are none.
-
-        Where an event that it was part of is another anomaly's by now, it is left as it is.
-        """
+        """Make of what was recorded before what this run's events are, or end it where it has none."""
         for old in before:
             if events := self.events.get(old.id):
                 now_is = _one(connection, old.id)
                 step = lifecycle.revised(old, now_is, events, now=self.now, why=why)
                 self.apply(connection, now_is, step)
             elif any(_near(old, e, self.context) for seen in self.events.values() for e in seen):
-                continue
+                step = lifecycle.merged(old, now=self.now, why=why)
+                self.apply(connection, old, step)
             else:
                 step = lifecycle.withdrawn(old, now=self.now, why=why, silent=self.silent)
                 self.apply(connection, old, step)
@@ -255,7 +253,7 @@ def _serialise(connection: sa.Connection, stream: str) -> None:
 
 
 def _matching(connection: sa.Connection, stream: str, event: Event, context: Context) -> list[Anomaly]:
-    """Return what the event may be part of: the open one first, then the latest, what was withdrawn last."""
+    """Return what the event may be part of: the open one first, then the latest, what is void last."""
     query = (
         sa.select(anomalies)
         .where(anomalies.c.stream == stream, anomalies.c.entity_key == digest(event.entity))
@@ -263,7 +261,7 @@ def _matching(connection: sa.Connection, stream: str, event: Event, context: Con
         .where(anomalies.c.start <= event.end + context.merge, anomalies.c.end >= event.start - context.merge)
         .order_by(anomalies.c.status.desc(), anomalies.c.start.desc())
     )
-    return sorted((_read(row) for row in connection.execute(query)), key=lambda a: a.ending == WITHDRAWN)
+    return sorted((_read(row) for row in connection.execute(query)), key=lambda a: a.ending in VOID)
 
 
 def _near(anomaly: Anomaly, event: Event, context: Context) -> bool:
@@ -283,11 +281,11 @@ def _one(connection: sa.Connection, identifier: str) -> Anomaly:
 
 
 def _reviewed(connection: sa.Connection, stream: str, review: Review) -> list[Anomaly]:
-    """Return what the model found and is judged again whole; what was withdrawn stays so until found."""
+    """Return what the model found and is judged again whole; what is void stays so until it is found."""
     query = (
         sa.select(anomalies)
         .where(anomalies.c.stream == stream, anomalies.c.kind == RECONSTRUCTION)
-        .where(anomalies.c.end >= review.since, anomalies.c.ending != WITHDRAWN)
+        .where(anomalies.c.end >= review.since, anomalies.c.ending.not_in(VOID))
         .order_by(anomalies.c.start, anomalies.c.id)
     )
     if review.until is not None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from pipeline.events import WITHDRAWN, Anomaly, Context, Contribution, Event, Revision
+from pipeline.events import MERGED, VOID, WITHDRAWN, Anomaly, Context, Contribution, Event, Revision
 
 _MOST = 1e12  # scores are ratios to a threshold; beyond this they say no more
 
@@ -100,7 +100,7 @@ def joined(
     A silent run leaves alone what people were told of. A live run tells of what only a silent run had
     found, if it goes on, has grown, or reaches into what this run is the first to judge (`since`).
     """
-    if old.ending == WITHDRAWN:
+    if old.ending in VOID:
         return _back(old, event, context, now=now, silent=silent)
     if silent and not old.silent:
         return Step(old)
@@ -131,7 +131,7 @@ def ended(old: Anomaly, *, now: datetime, ending: str = "") -> Step:
 
 
 def _back(old: Anomaly, event: Event, context: Context, *, now: datetime, silent: bool) -> Step:
-    """Return an anomaly that was withdrawn, and is one after all: as this event has it, and told anew."""
+    """Return an anomaly that was void, and is one after all: as this event has it, and told anew."""
     new = replace(
         _as(old, [event]),
         status="open" if event.open else "closed",
@@ -163,7 +163,7 @@ def revised(before: Anomaly, now_is: Anomaly, events: Sequence[Event], *, now: d
     peak = new.peak_score < before.peak_score or (
         new.peak_score > before.peak_score and new.peak <= before.end
     )
-    if before.ending == WITHDRAWN or not (moved or later or peak or set(before.ids) - set(new.ids)):
+    if before.ending in VOID or not (moved or later or peak or set(before.ids) - set(new.ids)):
         return Step(now_is)
     return Step(replace(new, updated_at=now, revised=_was(before, now, why)))
 
@@ -176,6 +176,12 @@ def withdrawn(old: Anomaly, *, now: datetime, why: str, silent: bool) -> Step:
     """
     step = ended(replace(old, revised=_was(old, now, why)), now=now, ending=WITHDRAWN)
     return replace(step, resolve=not old.silent and (old.status == "open" or not silent))
+
+
+def merged(old: Anomaly, *, now: datetime, why: str) -> Step:
+    """Return the anomaly closed, as what it was is part of another by now; what is open with people ends."""
+    step = ended(replace(old, revised=_was(old, now, why)), now=now, ending=MERGED)
+    return replace(step, resolve=not old.silent and old.status == "open")
 
 
 def _was(old: Anomaly, now: datetime, why: str) -> Revision:
