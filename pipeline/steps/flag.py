@@ -182,7 +182,7 @@ def _since(work: Workspace, stream: Stream, best: Champion) -> datetime:
 def _late(work: Workspace, stream: Stream, best: Champion) -> dict[str, datetime]:
     """Return from when on records that came late changed scores that were judged, by entity.
 
-    A card's scores follow from what others paid at the same terminals: "" stands for every card.
+    A card's scores follow from what others paid at the same terminals: "" stands for every other card.
     """
     flagged, store = cursor(work.database, stream.name, FLAGGED), work.observations(stream)
     if not flagged:
@@ -194,8 +194,9 @@ def _late(work: Workspace, stream: Stream, best: Champion) -> dict[str, datetime
     if isinstance(stream, SensorStream):
         settle = Scorer.of(best.bundle, stream).settle
         return {entity: each.first - settle for entity, each in came.items() if each.late}
+    own = {entity: each.first for entity, each in came.items() if each.late}
     first = min((each.first for each in came.values()), default=until)
-    return {"": first} if first < until else {}
+    return own | {"": max(first, until - stream.lateness)} if first < until else {}
 
 
 def _review(scores: pa.Table, late: Mapping[str, datetime]) -> anomalies.Review | None:
