@@ -379,9 +379,8 @@ def status(as_json: Json = False) -> None:
     out.print(table)
     for row in rows:
         for reason, count in row["rejects"].items():
-            out.print(
-                f"{row['stream']}: {count:,} rejects: {escape(reason)}", highlight=False, soft_wrap=True
-            )
+            told = f"{row['stream']} rejects: {count:,} × {escape(reason)}"
+            out.print(told, highlight=False, soft_wrap=True)
 
 
 @app.command()
