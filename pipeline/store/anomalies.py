@@ -206,7 +206,7 @@ class _Run:
         for old in before:
             if events := self.events.get(old.id):
                 now_is = _one(connection, old.id)
-                step = lifecycle.revised(old, now_is, events, now=self.now, why=why)
+                step = lifecycle.revised(old, now_is, events, self.context, now=self.now, why=why)
                 self.apply(connection, now_is, step)
             elif any(_near(old, e, self.context) for seen in self.events.values() for e in seen):
                 step = lifecycle.merged(old, now=self.now, why=why)

@@ -110,9 +110,7 @@ def joined(
     news = status == "open" or event.end > old.end or (since is not None and event.end >= since)
     tell = old.silent and not silent and news
     if tell:
-        new = replace(
-            new, silent=False, version=context.version, run=context.run, airflow_run=context.airflow_run
-        )
+        new = replace(_by(new, context), silent=False)
     if reopened and not old.silent:
         new = replace(new, episode=old.episode + 1)
     if old.status != status:
@@ -133,27 +131,27 @@ def ended(old: Anomaly, *, now: datetime, ending: str = "") -> Step:
 def _back(old: Anomaly, event: Event, context: Context, *, now: datetime, silent: bool) -> Step:
     """Return an anomaly that was void, and is one after all: as this event has it, and told anew."""
     new = replace(
-        _as(old, [event]),
+        _by(_as(old, [event]), context),
         status="open" if event.open else "closed",
         ending="",
         closed_at=None if event.open else now,
         updated_at=now,
         silent=silent,
         episode=old.episode + (not old.silent),
-        version=context.version,
-        run=context.run,
-        airflow_run=context.airflow_run,
     )
     return Step(new, fire=not silent, resolve=not silent and not event.open)
 
 
-def revised(before: Anomaly, now_is: Anomaly, events: Sequence[Event], *, now: datetime, why: str) -> Step:
+def revised(
+    before: Anomaly, now_is: Anomaly, events: Sequence[Event], context: Context, *, now: datetime, why: str
+) -> Step:
     """Return the anomaly as its scores have it by now; `now_is` itself where they only say that it goes on.
 
     Args:
         before: as it was recorded before this run.
         now_is: as it is after this run's events joined it.
         events: all of its events, found in all of its scores.
+        context: whose scores they are.
         now: time of this run.
         why: see `Revision`.
     """
@@ -165,7 +163,7 @@ def revised(before: Anomaly, now_is: Anomaly, events: Sequence[Event], *, now: d
     )
     if before.ending in VOID or not (moved or later or peak or set(before.ids) - set(new.ids)):
         return Step(now_is)
-    return Step(replace(new, updated_at=now, revised=_was(before, now, why)))
+    return Step(replace(_by(new, context), updated_at=now, revised=_was(before, now, why)))
 
 
 def withdrawn(old: Anomaly, *, now: datetime, why: str, silent: bool) -> Step:
@@ -182,6 +180,11 @@ def merged(old: Anomaly, *, now: datetime, why: str) -> Step:
     """Return the anomaly closed, as what it was is part of another by now; what is open with people ends."""
     step = ended(replace(old, revised=_was(old, now, why)), now=now, ending=MERGED)
     return replace(step, resolve=not old.silent and old.status == "open")
+
+
+def _by(anomaly: Anomaly, context: Context) -> Anomaly:
+    """Return the anomaly as found by this run's model."""
+    return replace(anomaly, version=context.version, run=context.run, airflow_run=context.airflow_run)
 
 
 def _was(old: Anomaly, now: datetime, why: str) -> Revision:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from pipeline.events import LATE_RECORDS, MERGED, REPLAY, WITHDRAWN, Anomaly, Event
+from pipeline.events import LATE_RECORDS, MERGED, REPLAY, WITHDRAWN, Anomaly, Context, Event
 from pipeline.store import anomalies
 from pipeline.store.anomalies import Recorded, Review
 from pipeline.store.database import outbox, reading
@@ -39,13 +39,15 @@ def keys(engine: sa.Engine) -> list[str]:
 
 def test_it_shrinks_to_what_its_scores_say_and_keeps_what_it_was(engine, record, review, event, at):
     record(event(0, 30, peak_score=9.0, severity="critical"))
-    done = review(event(10, 20, peak_score=2.0))
+    newer = Context(merge=timedelta(minutes=5), version=4, run="r2")
+    done = review(event(10, 20, peak_score=2.0), context=newer)
     [found] = listed(engine)
     assert done.revised == (found.id,)
     assert (found.start, found.end, found.peak_score, found.severity) == (at(10), at(20), 2.0, "high")
     was = found.revised
     assert (was.start, was.end, was.peak_score, was.severity) == (at(0), at(30), 9.0, "critical")
     assert (was.at, was.why) == (at(700), LATE_RECORDS)
+    assert (found.version, found.run) == (4, "r2"), "whose scores they are by now"
     assert keys(engine) == ["firing", "resolved"]
     assert not review(event(10, 20, peak_score=2.0), now=800).revised
     assert listed(engine) == [found]
