@@ -210,6 +210,46 @@ def score(
 
 
 @app.command()
+def replay(
+    stream: Stream,
+    start: Annotated[datetime, typer.Option("--from", help="From this time (UTC) on, inclusive.")],
+    end: Annotated[datetime, typer.Option("--to", help="Up to this time (UTC), exclusive.")],
+    alert: Annotated[bool, typer.Option(help="Tell people of what they were not told.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read a stretch of time again, score it with the champion, and say which anomalies change.
+
+    What is missing is stored, what is known is not. Nobody is alerted unless asked; what people still have
+    open and is none is taken back. Can be killed at any moment; run twice, it finds nothing the second time.
+    """
+    told = _open().replay(stream, start, end, alert=alert)
+    if as_json:
+        _show(told, True)
+        return
+    changes = told.pop("changes")
+    _show({key: value for key, value in told.items() if value != ""}, False)
+    if changes:
+        out.print("", _changes(changes))
+
+
+def _changes(changes: Sequence[dict[str, Any]]) -> Table:
+    table = Table(box=None, header_style="bold")
+    for column in ("change", "entity", "before", "after"):
+        table.add_column(column)
+    for each in changes:
+        facts = (_facts(each[when]) for when in ("before", "after"))
+        table.add_row(each["what"], escape(each["entity"]), *facts)
+    return table
+
+
+def _facts(anomaly: dict[str, Any] | None) -> str:
+    if anomaly is None:
+        return "-"
+    start, end = (datetime.fromisoformat(anomaly[edge]) for edge in ("start", "end"))
+    return f"{start:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} {anomaly['severity']}"
+
+
+@app.command()
 def detect(
     source: Annotated[Path, typer.Argument(metavar="INPUT", help="A .parquet, .csv or .csv.gz file.")],
     kind: Annotated[str, typer.Option(help="sensor or transaction.")] = "sensor",
@@ -319,7 +359,10 @@ def maintain(stream: Stream, as_json: Json = False) -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show every stream: how fresh, how many records, which champion, which open anomalies."""
+    """Show every stream: how fresh, how far behind its source, how many records, which champion.
+
+    `-` stands where a source cannot say how far it is ahead, or does not answer within two seconds.
+    """
     offbeat = _open()
     rows = offbeat.status()
     if as_json:
@@ -327,11 +370,17 @@ def status(as_json: Json = False) -> None:
         return
     _print_errors(offbeat.project.errors())
     table = Table(box=None, header_style="bold")
-    for column in rows[0] if rows else ("stream",):
+    shown = [name for name in (rows[0] if rows else ("stream",)) if name not in ("lag_unit", "rejects")]
+    for column in shown:
         table.add_column(column.replace("_", " "), justify="left" if column == "stream" else "right")
     for row in rows:
-        table.add_row(*(_cell(v) for v in row.values()))
+        lag = f"{row['lag']:,} {row['lag_unit']}" if row["lag"] is not None else "-"
+        table.add_row(*(_cell(lag if name == "lag" else row[name]) for name in shown))
     out.print(table)
+    for row in rows:
+        for reason, count in row["rejects"].items():
+            told = f"{row['stream']} rejects: {count:,} × {escape(reason)}"
+            out.print(told, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -348,6 +397,8 @@ def anomalies(
     for row in rows:
         head = f"{row['severity']:<8} {row['status']:<6} {row['kind']:<14}"
         out.print(f"{head} {escape(row['line'])}", highlight=False, soft_wrap=True)
+        if row["revision"]:
+            out.print(f"{'':<31}[dim]{escape(row['revision'])}[/]", highlight=False, soft_wrap=True)
 
 
 @rejects.command("list")
@@ -373,7 +424,7 @@ def rejects_list(
 @rejects.command("replay")
 def rejects_replay(stream: Stream, as_json: Json = False) -> None:
     """Read all rejects again under today's config; what still fails stays rejected."""
-    _show(_open().replay(stream), as_json)
+    _show(_open().reread(stream), as_json)
 
 
 @rejects.command("discard")
@@ -394,7 +445,8 @@ def metrics(
 ) -> None:
     """Print every stream in numbers, as Prometheus reads them; with --port, serve them at /metrics.
 
-    Records by outcome, rejects by reason, newest record, how far scored, champion, open anomalies.
+    Records by outcome, late ones, rejects by reason, newest record, lag at the source, how far and when
+    scored, champion, open anomalies.
     """
     from pipeline.steps import metrics
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -95,6 +95,36 @@ class Context:
         )
 
 
+LATE_RECORDS, REPLAY = "late", "replay"
+"""Why scores that had been judged changed: records that came late, or a stretch of time scored again."""
+WITHDRAWN, MERGED = "withdrawn", "merged"
+"""`Anomaly.ending` of one that its scores, as they are now, do not bear: it was none, or is another's."""
+VOID = (WITHDRAWN, MERGED)
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What an anomaly was until its scores changed: when that was found, why, and its facts before."""
+
+    at: datetime
+    why: str
+    """`LATE_RECORDS` or `REPLAY`."""
+    start: datetime
+    end: datetime
+    peak_score: float
+    severity: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return {k: _plain(v) for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote."""
+        times = {name: datetime.fromisoformat(data[name]) for name in ("at", "start", "end")}
+        return cls(**{**data, **times})
+
+
 @dataclass(frozen=True, slots=True)
 class Anomaly:
     """An event as recorded: it keeps its id however often it is seen, and however far it grows."""
@@ -129,7 +159,10 @@ class Anomaly:
     closed_at: datetime | None
     ending: str = ""
     """Why it is closed although it was not seen to end: `silent` (its entity sends nothing any more),
-    `gone` (and has not for as long as the history goes back), `unwatched` (switched off in the YAML)."""
+    `gone` (and has not for as long as the history goes back), `unwatched` (switched off in the YAML),
+    `withdrawn` (it was none, as `revised` says), `merged` (it is part of another by now)."""
+    revised: Revision | None = None
+    """What it was before late records or a replay changed it last; None if none ever did."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON: times as ISO 8601, numbers finite or None."""
@@ -142,12 +175,15 @@ class Anomaly:
         Raises:
             KeyError, TypeError, ValueError: it was not written by `to_json`.
         """
-        known = {name: data[name] for name in cls.__dataclass_fields__}
+        # what has a default was not written by every release
+        known = {f.name: data[f.name] for f in fields(cls) if f.default is MISSING or f.name in data}
         for name in ("start", "end", "peak", "opened_at", "updated_at"):
             known[name] = datetime.fromisoformat(known[name])
         closed = known["closed_at"]
         known["closed_at"] = datetime.fromisoformat(closed) if closed else None
         known["channels"] = tuple(Contribution(**c) for c in known["channels"])
+        if known.get("revised"):
+            known["revised"] = Revision.from_json(known["revised"])
         return replace(cls(**known), ids=tuple(known["ids"]))
 
 

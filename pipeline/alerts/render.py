@@ -13,7 +13,17 @@ from pipeline.alerts import words
 from pipeline.alerts.message import About, Message
 from pipeline.alerts.text import clean, measured, moment
 from pipeline.config.receivers import Links
-from pipeline.events import FLATLINE, LATE, RANGE, RECONSTRUCTION, SILENCE, Anomaly, Claimed, Contribution
+from pipeline.events import (
+    FLATLINE,
+    LATE,
+    RANGE,
+    RECONSTRUCTION,
+    SILENCE,
+    WITHDRAWN,
+    Anomaly,
+    Claimed,
+    Contribution,
+)
 
 _IDS = 20
 _CHANNELS = 10
@@ -76,9 +86,8 @@ def firing_title(anomaly: Anomaly) -> str:
 
 def resolved_title(anomaly: Anomaly) -> str:
     """Say in one line that it is over."""
-    return _one_line(
-        f"{anomaly.stream}: {words.resolved(anomaly)} — {'ended' if anomaly.ending else 'resolved'}"
-    )
+    how = WITHDRAWN if anomaly.ending == WITHDRAWN else "ended" if anomaly.ending else "resolved"
+    return _one_line(f"{anomaly.stream}: {words.resolved(anomaly)} — {how}")
 
 
 def link_to(anomaly: Anomaly, links: Links) -> dict[str, str]:
@@ -174,6 +183,7 @@ def _end(anomaly: Anomaly) -> list[str]:
     return [
         f"When           {_period(anomaly)}",
         f"It was         {clean(anomaly.severity)}: {words.who(anomaly)}{words.what(anomaly)}",
+        *([f"Since changed  {words.revised(anomaly)}"] if anomaly.revised else []),
         *_ids(anomaly),
     ]
 

@@ -8,7 +8,18 @@ from __future__ import annotations
 from datetime import timedelta
 
 from pipeline.alerts.text import about, clean, measured, moment, number, span
-from pipeline.events import FLATLINE, LATE, RANGE, SILENCE, Anomaly, Contribution
+from pipeline.events import (
+    FLATLINE,
+    LATE,
+    LATE_RECORDS,
+    MERGED,
+    RANGE,
+    SILENCE,
+    VOID,
+    WITHDRAWN,
+    Anomaly,
+    Contribution,
+)
 
 
 def firing(anomaly: Anomaly) -> str:
@@ -33,6 +44,7 @@ def resolved(anomaly: Anomaly) -> str:
         "silent": f"{name}: nothing more is known, it has fallen silent",
         "gone": f"{named(anomaly)} is taken to be gone: nothing for {lasting(anomaly)}",
         "unwatched": f"{name}: not watched any more",
+        MERGED: f"{name}: part of another anomaly by now",
     }
     over = {
         LATE: f"records come again {when}",
@@ -40,7 +52,23 @@ def resolved(anomaly: Anomaly) -> str:
         FLATLINE: f"{name} moves again {when}",
         RANGE: f"{name} within its limits again {when}",
     }
+    if anomaly.ending == WITHDRAWN:
+        return f"{name}: {_why(anomaly)} show that it was none"
     return endings.get(anomaly.ending) or over.get(anomaly.kind) or f"{name} back to normal {when}"
+
+
+def revised(anomaly: Anomaly) -> str:
+    """Say what late records or a replay made of it, and what it was before; nothing where none did."""
+    if (was := anomaly.revised) is None:
+        return ""
+    verb = anomaly.ending if anomaly.ending in VOID else "revised"
+    before = f"{moment(was.start)} to {moment(was.end)}, {clean(was.severity)}"
+    return f"{verb} {moment(was.at)}, as {_why(anomaly)} show; it was {before}"
+
+
+def _why(anomaly: Anomaly) -> str:
+    late = anomaly.revised is not None and anomaly.revised.why == LATE_RECORDS
+    return "late records" if late else "scores of a replay"
 
 
 def who(anomaly: Anomaly) -> str:

@@ -243,7 +243,7 @@ class StreamBase(Strict):
     retention: Retention = Retention()
     """How long tables keep what they hold."""
     lateness: Duration = timedelta(minutes=10)
-    """Records this much behind the newest still change the scores they touch."""
+    """Records this much behind the newest of their entity still change the scores they touch."""
     shards: int = Field(default=1, ge=1, le=1024)
     """Mapped scoring tasks the entities are spread over."""
 

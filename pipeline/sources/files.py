@@ -9,6 +9,7 @@ becomes one reject where nobody finishes it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -59,6 +60,8 @@ class Kept:
 class FilesSource(Source):
     """Reads the files of one stream's folder, in the order of their names."""
 
+    unit = "bytes"
+
     def __init__(self, stream: Stream, config: Config, base: Path) -> None:
         self.config = config
         if not config.delimiter.isascii():
@@ -90,6 +93,27 @@ class FilesSource(Source):
     def close(self) -> None:
         """Close what was kept open."""
         self._drop()
+
+    def behind(self, position: Mapping[str, Any]) -> int:
+        """Return how many bytes of files are not read yet; packed files and Parquet count whole until then.
+
+        Raises:
+            Unavailable: there is no such folder.
+        """
+        before: Mapping[str, Any] = position.get("files", {})
+        waiting = 0
+        for name, found in self._place.files(self.config.pattern):
+            with suppress(FileNotFoundError):
+                waiting += self._unread(name, found.stat(), Entry.read(before.get(name)))
+        return waiting
+
+    def _unread(self, name: str, stat: Stat, entry: Entry) -> int:
+        form = kind(name, self.config.format)
+        if form is None or (entry.done and entry.untouched(stat)):
+            return 0
+        if form == "parquet" or name.lower().endswith(".gz"):
+            return stat.size
+        return stat.size - entry.offset if stat.size >= entry.offset else stat.size
 
     def _visit(self, name: str, found: Found, entry: Entry, work: Work) -> Entry:
         form, mark = kind(name, self.config.format), work.mark()

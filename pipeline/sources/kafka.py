@@ -10,7 +10,9 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +25,7 @@ from pipeline.sources.conform import Conformer
 from pipeline.sources.messages import Message, MessageReader
 from pipeline.sources.payloads import decoder
 from pipeline.sources.rejects import Reject
-from pipeline.sources.source import Batch, Source
+from pipeline.sources.source import ASK, Batch, Source
 from pipeline.sources.work import Work
 
 try:
@@ -101,6 +103,37 @@ class KafkaSource(Source):
                 raise Unavailable(f"Kafka at {self._servers} fell silent{self._trouble}")
         return work.batch(self._conform, _position(self._at), more=not self._at_end())
 
+    def rewound(self, position: Mapping[str, Any], start: datetime) -> Mapping[str, Any]:
+        """Return the offsets of the first messages that the brokers have of `start` or later.
+
+        Raises:
+            Unavailable: the brokers do not answer.
+        """
+        at = _offsets(position)
+        since = int(start.timestamp() * 1000)
+        with self._answering():
+            found = self._consumer.offsets_for_times(
+                [client.TopicPartition(*part, since) for part in at], timeout=ANSWER
+            )
+        back = {(one.topic, one.partition): one.offset for one in found if not one.error}
+        # below zero: all that the partition has is older
+        return _position({p: min(at[p], back[p]) if back.get(p, -1) >= 0 else at[p] for p in at})
+
+    def behind(self, position: Mapping[str, Any]) -> int:
+        """Return how many messages the brokers have after the stored offsets, or all where none is stored.
+
+        Raises:
+            Unavailable: the brokers do not answer within `ASK` seconds.
+        """
+        at, ends, waiting = _offsets(position), time.monotonic() + ASK, 0
+        with self._answering():
+            topics = self._consumer.list_topics(timeout=ASK).topics
+            for part in self._chosen(topics):
+                left = max(ends - time.monotonic(), 0.01)
+                low, high = self._consumer.get_watermark_offsets(client.TopicPartition(*part), timeout=left)
+                waiting += max(high - max(at.get(part, low), low), 0)
+        return waiting
+
     def stored(self, position: Mapping[str, Any]) -> None:
         """Tell the broker how far the store is."""
         told = [client.TopicPartition(*part, offset) for part, offset in _offsets(position).items()]
@@ -122,19 +155,24 @@ class KafkaSource(Source):
 
     def _begin(self, offsets: Mapping[Part, int], work: Work) -> None:
         """Assign all partitions: those known at their offsets, others at their beginning or as configured."""
-        try:
+        with self._answering():
             parts = self._partitions()
             latest = not offsets and self.config.start == "latest"
             at = {part: self._check(part, offsets.get(part), work, latest=latest) for part in parts}
             self._consumer.assign([client.TopicPartition(*part, offset) for part, offset in at.items()])
+        # a partition that is gone for now keeps its offset
+        self._at = dict(offsets) | at
+        self._ended = set(offsets) - at.keys()
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
         except client.KafkaException as error:
             self._consumer.poll(0)  # hears what went wrong below
             raise Unavailable(
                 f"Kafka at {self._servers} does not answer: {_said(error)}{self._trouble}"
             ) from error
-        # a partition that is gone for now keeps its offset
-        self._at = dict(offsets) | at
-        self._ended = set(offsets) - at.keys()
 
     def _partitions(self) -> list[Part]:
         ends = time.monotonic() + SETTLED
@@ -143,6 +181,9 @@ class KafkaSource(Source):
                 known = ", ".join(sorted(found)[:12]) or "a topic"
                 raise ConfigError(f"no topic {missing[0]}", key="source.topics", expected=known)
             time.sleep(POLL)
+        return self._chosen(found)
+
+    def _chosen(self, found: Mapping[str, Any]) -> list[Part]:
         chosen = {topic for topic in found if any(_names(asked, topic) for asked in self.config.topics)}
         return [(topic, part) for topic in sorted(chosen) for part in sorted(found[topic].partitions)]
 

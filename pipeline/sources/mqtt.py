@@ -13,6 +13,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -58,6 +59,8 @@ class _Kept:
 
 class MqttSource(Source):
     """Subscribes to topics, under a session that stays."""
+
+    keeps = "a broker of MQTT sends nothing twice that was acknowledged: only what is stored was scored again"
 
     def __init__(self, stream: Stream, config: Config, base: Path) -> None:
         self.config, self._base = config, base
@@ -112,6 +115,9 @@ class MqttSource(Source):
             if one.qos:
                 client.ack(one.mid, one.qos)
         self._flush(client)
+
+    def rewound(self, position: Mapping[str, Any], start: datetime) -> None:
+        """Return None: what was acknowledged is gone."""
 
     def close(self) -> None:
         """Leave the broker, which keeps the session."""

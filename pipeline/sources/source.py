@@ -5,11 +5,15 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from datetime import datetime
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 
 from pipeline import schemas
+
+ASK = 2.0
+"""Seconds that the question how far behind a stream is may take."""
 
 # A reject as a source hands it on: what is stored but for the batch, and the header that a bare CSV line
 # needs to be read again (a JSON list of names; null where the raw bytes explain themselves).
@@ -34,7 +38,15 @@ class Batch:
 
 
 class Source(ABC):
-    """Anything records come from. Where it stands is the store's to remember, never the source's."""
+    """Anything records come from. Where it stands is the store's to remember, never the source's.
+
+    Attributes:
+        unit: what `behind` counts.
+        keeps: what of it can be read again, where that is not all: in words, for people.
+    """
+
+    unit: ClassVar[str] = "records"
+    keeps: ClassVar[str] = ""
 
     @abstractmethod
     def read(self, position: Mapping[str, Any], limit: int) -> Batch:
@@ -45,6 +57,20 @@ class Source(ABC):
         Reads only: the same position gives the same records again until the store has moved it.
         Raises Unavailable where the source does not answer.
         """
+
+    def rewound(self, position: Mapping[str, Any], start: datetime) -> Mapping[str, Any] | None:
+        """Return a position from which what is of `start` (aware) or later comes again, if the source has it.
+
+        The source's beginning, where it knows none nearer. None: what was read cannot be read again.
+        """
+        return {}
+
+    def behind(self, position: Mapping[str, Any]) -> int | None:
+        """Return how much there is after `position`, in `unit`; None where that cannot be said cheaply.
+
+        Raises Unavailable where the source does not answer within `ASK` seconds.
+        """
+        return None
 
     def stored(self, position: Mapping[str, Any]) -> None:  # noqa: B027 - most have nobody to tell
         """Hear that the store has committed `position`: a broker may be told. Raises nothing."""

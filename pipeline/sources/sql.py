@@ -26,12 +26,14 @@ from pipeline.config.secrets import resolve
 from pipeline.errors import ConfigError, DataError, Unavailable
 from pipeline.sources import columnar
 from pipeline.sources.conform import Conformer
-from pipeline.sources.source import Batch, Source
+from pipeline.sources.source import ASK, Batch, Source
 from pipeline.sources.times import micros
 from pipeline.sources.work import Work
 
 PIECE = 10_000  # rows turned into columns at once
 NEAR = 250_000  # digests in a position at most: some 3 MB in the commit
+ANSWER = 15  # seconds for PostgreSQL to let us in, where the URL says nothing else
+COUNTED = 1_000_000  # rows beyond the cursor at most
 _DIGEST = 8  # bytes
 
 Cursor = int | str | datetime
@@ -43,7 +45,7 @@ class SqlSource(Source):
 
     def __init__(self, stream: Stream, config: Config, base: Path) -> None:
         self.config = config
-        self._conform = Conformer(stream)
+        self._conform, self._time = Conformer(stream), stream.fields.time.column
         self._engine = _engine(resolve(config.url), base)
         schema, _, name = config.table.rpartition(".")
         self._schema = schema or None
@@ -78,6 +80,39 @@ class SqlSource(Source):
                 if work.spent:
                     break
         return work.batch(self._conform, place.after(cut=work.spent), more=work.spent)
+
+    def rewound(self, position: Mapping[str, Any], start: datetime) -> Mapping[str, Any]:
+        """Return a position before `start`, where the cursor is the records' own time; else the beginning."""
+        newest = position.get("newest")
+        own_time = self.config.cursor == self._time
+        if not own_time or not isinstance(newest, dict):
+            return {}
+        # a day covers every time zone that naive times may be in
+        aware = datetime.fromisoformat(newest["time"]).tzinfo is not None
+        begin = start.astimezone(UTC).replace(tzinfo=UTC if aware else None) - timedelta(days=1)
+        return {**position, "newest": {"time": begin.isoformat()}, "near": ""}
+
+    def behind(self, position: Mapping[str, Any]) -> int | None:
+        """Return how many rows are beyond the cursor; None where the database has no index to tell by."""
+        place = _Place.read(position, self.config)
+        cursor: sa.ColumnClause[Any] = sa.column(self.config.cursor)
+        beyond = cursor.is_not(None) if place.newest is None else cursor > place.newest
+        with _reachable(self.config), self._engine.connect() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SET statement_timeout = {int(ASK * 1000)}")
+            if not self._indexed(connection):
+                return None
+            some = sa.select(sa.literal(1)).select_from(self._table).where(beyond).limit(COUNTED).subquery()
+            return int(connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one())
+
+    def _indexed(self, connection: sa.Connection) -> bool:
+        """Say whether the cursor leads an index, so that rows beyond it are found without reading all."""
+        look, where = sa.inspect(connection), {"schema": self._schema}
+        keys: list[Sequence[str | None]] = [
+            look.get_pk_constraint(self._table.name, **where)["constrained_columns"]
+        ]
+        keys += [index["column_names"] for index in look.get_indexes(self._table.name, **where)]
+        return any(key[:1] == [self.config.cursor] for key in keys)
 
     def close(self) -> None:
         """Close connections."""
@@ -241,6 +276,8 @@ def _engine(url: str, base: Path) -> sa.Engine:
         parsed = sa.make_url(url)
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
+        if parsed.get_backend_name() == "postgresql" and "connect_timeout" not in parsed.query:
+            parsed = parsed.update_query_dict({"connect_timeout": str(ANSWER)})
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             parsed = parsed.set(database=str(base / parsed.database))
         return sa.create_engine(parsed, hide_parameters=True, poolclass=sa.NullPool)

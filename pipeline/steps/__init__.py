@@ -20,8 +20,10 @@ When = datetime | str | None
 
 def _aware(when: When) -> datetime | None:
     """Return a time as aware, UTC; one without an offset is UTC already."""
-    if when is None:
-        return None
+    return None if when is None else _moment(when)
+
+
+def _moment(when: datetime | str) -> datetime:
     moment = datetime.fromisoformat(when) if isinstance(when, str) else when
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
@@ -41,11 +43,25 @@ class Offbeat(Workspace):
 
         return live(self, stream, over)
 
-    def replay(self, stream: str) -> dict[str, Any]:
+    def reread(self, stream: str) -> dict[str, Any]:
         """Read the stream's rejects again under today's config."""
-        from pipeline.steps.ingest import replay
+        from pipeline.steps.ingest import reread
 
-        return replay(self, stream)
+        return reread(self, stream)
+
+    def replay(
+        self,
+        stream: str,
+        start: datetime | str,
+        end: datetime | str,
+        *,
+        alert: bool = False,
+        airflow_run: str | None = None,
+    ) -> dict[str, Any]:
+        """Read, score and flag [start, end) again; return which anomalies appear, vanish and move."""
+        from pipeline.steps.replay import replay
+
+        return replay(self, stream, _moment(start), _moment(end), alert=alert, airflow_run=airflow_run)
 
     def train(
         self,
@@ -133,10 +149,13 @@ class Offbeat(Workspace):
         return maintain(self, stream)
 
     def status(self) -> list[dict[str, Any]]:
-        """Return one row for each stream: freshness, counts, champion, open anomalies."""
+        """Return one row for each stream: freshness, lag, counts, champion, open anomalies."""
         from pipeline.steps.inspect import status
+        from pipeline.steps.lag import Lags
 
-        return [status(self, name) for name in sorted(self.project.streams)]
+        names = sorted(self.project.streams)
+        lags = Lags().ask(self, names)
+        return [status(self, name, lags.get(name)) for name in names]
 
     def anomalies(self, stream: str | None = None, *, limit: int = 20) -> list[dict[str, Any]]:
         """Return the newest anomalies, each with the line that its alert begins with."""

@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 from pipeline import clock, log
 from pipeline.config.models import SensorStream
 from pipeline.detect import events
-from pipeline.events import RECONSTRUCTION, Context, Event
-from pipeline.scoring import micros
+from pipeline.events import LATE_RECORDS, RECONSTRUCTION, REPLAY, VOID, Anomaly, Context, Event
+from pipeline.scoring import Scorer, micros
 from pipeline.steps.score import FLAGGED, Champion, champion, shard_name
 from pipeline.store import anomalies
 from pipeline.store.leases import cursor
@@ -37,30 +37,109 @@ def flag(
 ) -> dict[str, Any]:
     """Turn the scores of stream `name` into anomalies: what is new, or [start, end) again.
 
-    An anomaly that goes on keeps its id. `silent` records without alerting anybody; so does a range.
+    An anomaly that goes on keeps its id; one whose scores late records changed is revised. `silent` records
+    without alerting anybody; so does a range.
     """
     stream, live = work.stream(name), start is None and end is None
     with log.unit("flag", stream=name, silent=silent or not live) as line:
         best, seen = champion(work, stream), _seen(work, stream)
         since = _since(work, stream, best) if live else start or best.trained_until
-        first = _lookback(work, stream, since, seen) if live else since
-        scores = _latest(work.scores(stream).read(first, end + stream.alert.merge if end else None))
+        late = _late(work, stream, best) if live else {}
+        first = _lookback(work, stream, since, seen, late) if live else since
+        found = work.scores(stream).read(first, end + stream.alert.merge if end else None)
+        scores = _latest(found, best)
         judged = _judged(stream, seen, scores)
-        found = _events(stream, scores, judged)
         recorded = anomalies.record(
             work.database,
             name,
-            found,
+            _events(stream, scores, judged),
             now=clock.now(),
             receivers=stream.alert.receivers,
             context=_context(stream, best, airflow_run),
             silent=silent or not live,
             watermark=judged,
             since=since if live else None,
+            review=_review(scores, late),
             cursor=(FLAGGED, _reached(seen)) if live and seen else None,
         )
         line |= recorded.counts()
     return {"stream": name, **line}
+
+
+def flag_again(
+    work: Workspace,
+    name: str,
+    start: datetime,
+    end: datetime,
+    *,
+    silent: bool = True,
+    airflow_run: str | None = None,
+) -> dict[str, Any]:
+    """Make of the anomalies of [start, end) what the stored scores say; what they do not bear is withdrawn.
+
+    Those that reach over the edges are judged whole. Unless `silent`, people are told what they were not.
+    """
+    stream = work.stream(name)
+    with log.unit("flag", stream=name, silent=silent) as line:
+        best, merge = champion(work, stream), stream.alert.merge
+        near = found_in(work, stream, start, end)
+        since = min([start, *(old.start for old in near)]) - merge
+        # so far beyond the last end that a flag after it would still be seen
+        until = max([end, *(old.end for old in near)]) + 2 * merge + _step(stream)
+        scores = _latest(work.scores(stream).read(since, until), best)
+        judged = _judged_beyond(work, stream, scores, until)
+        oldest = _by_entity(scores, "min")
+        recorded = anomalies.record(
+            work.database,
+            name,
+            [e for e in _events(stream, scores, judged) if _touches(e, start, end, near, merge)],
+            now=clock.now(),
+            receivers=stream.alert.receivers,
+            context=_context(stream, best, airflow_run),
+            silent=silent,
+            since=None if silent else start,
+            review=anomalies.Review(
+                REPLAY, start - merge, end + merge, lambda a: oldest.get(a.entity, until) <= a.start
+            ),
+        )
+        line |= recorded.counts()
+    return {"stream": name, **line}
+
+
+def found_in(work: Workspace, stream: Stream, start: datetime, end: datetime) -> list[Anomaly]:
+    """Return what the model found in [start, end), or as near to it as belongs together, and still stands."""
+    merge = stream.alert.merge
+    found = anomalies.list_anomalies(
+        work.database,
+        stream=stream.name,
+        kind=RECONSTRUCTION,
+        since=start - merge,
+        until=end + merge,
+        limit=1_000_000,
+    )
+    return [old for old in found if old.ending not in VOID]
+
+
+def _touches(event: Event, start: datetime, end: datetime, near: Sequence[Anomaly], merge: timedelta) -> bool:
+    """Say whether an event lies in [start, end), or is part of an anomaly that does."""
+    if event.end >= start and event.start < end:
+        return True
+    same = (old for old in near if old.entity == event.entity)
+    return any(event.end + merge >= old.start and event.start - merge <= old.end for old in same)
+
+
+def _judged_beyond(work: Workspace, stream: Stream, scores: pa.Table, until: datetime) -> dict[str, datetime]:
+    """Return up to when each entity of some scores was judged, those at `until` and later counted in."""
+    later = work.scores(stream).read(until, columns=["entity", "time"])
+    by_entity = _by_entity(scores, "max")
+    known = {entity: top for entity, top in _by_entity(later, "max").items() if entity in by_entity}
+    if isinstance(stream, SensorStream) or not (seen := _seen(work, stream)):
+        return by_entity | known
+    return dict.fromkeys(by_entity, datetime.fromisoformat(_reached(seen)["until"]))
+
+
+def _step(stream: Stream) -> timedelta:
+    return stream.grid.step if isinstance(stream, SensorStream) else timedelta(0)
 
 
 def _context(stream: Stream, best: Champion, airflow_run: str | None) -> Context:
@@ -83,11 +162,16 @@ def _judged(stream: Stream, seen: list[dict[str, Any]], scores: pa.Table) -> dic
     A machine that fell silent was judged up to its last row and no further: that its fault is over is not
     known. A card that is not used is not silent: the stream's own time goes on for it.
     """
-    newest = scores.group_by("entity").aggregate([("time", "max")])
-    by_entity = dict(zip(newest["entity"].to_pylist(), newest["time_max"].to_pylist(), strict=True))
+    by_entity = _by_entity(scores, "max")
     if isinstance(stream, SensorStream) or not seen:
         return by_entity
     return dict.fromkeys(by_entity, datetime.fromisoformat(min(each["watermark"] for each in seen)))
+
+
+def _by_entity(scores: pa.Table, which: str) -> dict[str, datetime]:
+    """Return each entity's oldest (`min`) or newest (`max`) time."""
+    found = scores.group_by("entity").aggregate([("time", which)])
+    return dict(zip(found["entity"].to_pylist(), found[f"time_{which}"].to_pylist(), strict=True))
 
 
 def _since(work: Workspace, stream: Stream, best: Champion) -> datetime:
@@ -95,11 +179,52 @@ def _since(work: Workspace, stream: Stream, best: Champion) -> datetime:
     return datetime.fromisoformat(seen["until"]) if seen else best.trained_until
 
 
-def _lookback(work: Workspace, stream: Stream, since: datetime, seen: list[dict[str, Any]]) -> datetime:
-    """Return from when scores are looked at: new and late ones, and those of anomalies still open."""
-    still = anomalies.list_anomalies(
-        work.database, stream=stream.name, status="open", kind=RECONSTRUCTION, limit=10_000
-    )
+def _late(work: Workspace, stream: Stream, best: Champion) -> dict[str, datetime]:
+    """Return from when on records that came late changed scores that were judged, by entity.
+
+    A card's scores follow from what others paid at the same terminals: "" stands for every other card.
+    """
+    flagged, store = cursor(work.database, stream.name, FLAGGED), work.observations(stream)
+    if not flagged:
+        return {}
+    until, oldest = datetime.fromisoformat(flagged["until"]), store.earliest(after=flagged["batch"])
+    if oldest is None or oldest >= until:
+        return {}
+    came = store.arrivals(after=flagged["batch"])
+    if isinstance(stream, SensorStream):
+        settle = Scorer.of(best.bundle, stream).settle
+        return {entity: each.first - settle for entity, each in came.items() if each.late}
+    own = {entity: each.first for entity, each in came.items() if each.late}
+    first = min((each.first for each in came.values()), default=until)
+    return own | {"": max(first, until - stream.lateness)} if first < until else {}
+
+
+def _review(scores: pa.Table, late: Mapping[str, datetime]) -> anomalies.Review | None:
+    """Return which anomalies are to be revised: those late records touch, if all their scores are here."""
+    if not late:
+        return None
+    oldest = _by_entity(scores, "min")
+
+    def whole(old: Anomaly) -> bool:
+        since = late.get(old.entity, late.get(""))
+        touched = since is not None and old.end >= since
+        return touched and old.entity in oldest and oldest[old.entity] <= old.start
+
+    return anomalies.Review(LATE_RECORDS, min(late.values()), None, whole)
+
+
+def _lookback(
+    work: Workspace,
+    stream: Stream,
+    since: datetime,
+    seen: list[dict[str, Any]],
+    late: Mapping[str, datetime],
+) -> datetime:
+    """Return from when scores are looked at: new and late ones, and those of anomalies open or touched."""
+    asked: dict[str, Any] = {"stream": stream.name, "kind": RECONSTRUCTION, "limit": 10_000}
+    still = anomalies.list_anomalies(work.database, status="open", **asked)
+    if late:
+        still += anomalies.list_anomalies(work.database, since=min(late.values()), **asked)
     scored = (datetime.fromisoformat(each["from"]) for each in seen)
     return min([since, *scored, *(a.start for a in still)]) - stream.alert.merge
 
@@ -110,12 +235,14 @@ def _events(stream: Stream, scores: pa.Table, judged: Mapping[str, datetime]) ->
         yield from _of_entity(stream, entity, mine, judged[entity])
 
 
-def _latest(table: pa.Table) -> pa.Table:
-    """Keep each row's score by the newest version that scored it."""
+def _latest(table: pa.Table, best: Champion) -> pa.Table:
+    """Keep each row's score by the champion, or else by the newest version that scored it."""
     if len(pc.unique(table["version"])) <= 1:
         return table
     keys = ["entity", "time", "id"]
-    frame = table.select([*keys, "version"]).to_pandas().sort_values("version", kind="stable")
+    frame = table.select([*keys, "version"]).to_pandas()
+    frame["rank"] = frame["version"].where(frame["version"] != best.version.version, np.iinfo(np.int64).max)
+    frame = frame.sort_values("rank", kind="stable")
     return table.take(frame.drop_duplicates(keys, keep="last").index.sort_values().to_numpy())
 
 

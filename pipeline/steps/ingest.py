@@ -50,14 +50,14 @@ def advance(source: Source, store: ObservationStore, before: State, limit: int) 
     return after, batch.more
 
 
-def replay(work: Workspace, name: str) -> dict[str, Any]:
+def reread(work: Workspace, name: str) -> dict[str, Any]:
     """Read every reject of stream `name` again under today's config, and take those that now pass."""
     stream = work.stream(name)
-    with log.unit("replay", stream=name) as line:
+    with log.unit("reread", stream=name) as line:
         store = work.observations(stream)
         before, kept = store.state(), store.rejects()
         batch = reparse(stream, kept, before.position, work.home.project)
-        # Stored before the rejects go: killed in between, a second replay only counts duplicates.
+        # Stored before the rejects go: killed in between, a second reading only counts duplicates.
         # What still fails stays where it is, uncounted: it was counted when it came. A payload that can be
         # read now goes; what is wrong in it is a new reject.
         new = batch.rejects.filter(pc.invert(pc.is_in(batch.rejects["reject"], value_set=kept["reject"])))
@@ -76,7 +76,7 @@ def replay(work: Workspace, name: str) -> dict[str, Any]:
 def _difference(before: State, after: State) -> dict[str, Any]:
     counts = {
         field: getattr(after.totals, field) - getattr(before.totals, field)
-        for field in ("received", "stored", "duplicate", "rejected")
+        for field in ("received", "stored", "duplicate", "rejected", "late", "too_late")
     }
     watermark = after.watermark.isoformat() if after.watermark else None
     return {**counts, "batches": after.batch - before.batch, "watermark": watermark}

@@ -2,35 +2,72 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from pipeline import clock, log
 from pipeline.alerts.render import firing_title
+from pipeline.alerts.words import revised
 from pipeline.errors import DataError
+from pipeline.steps.score import shard_name
 from pipeline.store import anomalies
+from pipeline.store.leases import cursor
 
 if TYPE_CHECKING:
+    from pipeline.config.models import Stream
+    from pipeline.steps.lag import Lag
     from pipeline.workspace import Workspace
 
+REASONS = 20  # told apart at most; the rest are `other`
+_VALUE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d[\w:.+-]*""")
 
-def status(work: Workspace, name: str) -> dict[str, Any]:
-    """Return how one stream is doing."""
-    stream = work.stream(name)
-    state, best = work.observations(stream).state(), work.registry.champion(name)
+
+def status(work: Workspace, name: str, lag: Lag | None) -> dict[str, Any]:
+    """Return how one stream is doing; `lag` is what its source has that is not stored, if that is known."""
+    stream, now = work.stream(name), clock.now()
+    store = work.observations(stream)
+    state, best = store.state(), work.registry.champion(name)
     still = anomalies.list_anomalies(work.database, stream=name, status="open", limit=10_000)
-    totals = state.totals
+    looked = last_score(work, stream)
     return {
         "stream": name,
         "newest": state.watermark and state.watermark.isoformat(timespec="seconds"),
-        "behind": state.watermark and str(clock.now() - state.watermark).split(".", maxsplit=1)[0],
-        "received": totals.received,
-        "stored": totals.stored,
-        "duplicate": totals.duplicate,
-        "rejected": totals.rejected,
+        "behind": state.watermark and _age(now - state.watermark),
+        "lag": lag and lag.count,
+        "lag_unit": lag and lag.unit,
+        **asdict(state.totals),
+        "rejects": by_reason(store.reasons()),
+        "scored": looked and looked.isoformat(timespec="seconds"),
         "champion": best and best.version,
+        "champion_age": best and _age(now - best.created),
         "open_anomalies": len(still),
     }
+
+
+def last_score(work: Workspace, stream: Stream) -> datetime | None:
+    """Return when all shards of a stream were last scored; None before they were."""
+    seen = [cursor(work.database, stream.name, shard_name(stream, shard)) for shard in range(stream.shards)]
+    told = [datetime.fromisoformat(each["at"]) for each in seen if "at" in each]
+    return min(told) if len(told) == stream.shards else None
+
+
+def _age(length: timedelta) -> str:
+    return str(length).split(".", maxsplit=1)[0]
+
+
+def by_reason(counts: dict[str, int]) -> dict[str, int]:
+    """Count rejects by reason, values left out: the twenty commonest, and `other`."""
+    kinds: Counter[str] = Counter()
+    for reason, count in counts.items():
+        kinds[_VALUE.sub("…", reason)[:120]] += count
+    found = dict(kinds.most_common(REASONS))
+    if rest := kinds.total() - sum(found.values()):
+        found["other"] = rest
+    return found
 
 
 def newest_anomalies(work: Workspace, name: str | None, *, limit: int) -> list[dict[str, Any]]:
@@ -38,7 +75,7 @@ def newest_anomalies(work: Workspace, name: str | None, *, limit: int) -> list[d
     if name is not None:
         work.stream(name)
     found = anomalies.list_anomalies(work.database, stream=name, limit=limit)
-    return [{**each.to_json(), "line": firing_title(each)} for each in found]
+    return [{**each.to_json(), "line": firing_title(each), "revision": revised(each)} for each in found]
 
 
 def newest_rejects(work: Workspace, name: str, *, limit: int) -> list[dict[str, Any]]:

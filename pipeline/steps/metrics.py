@@ -5,7 +5,6 @@ Counts are since the stream began, as its newest commit has them; times are seco
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -17,6 +16,8 @@ from prometheus_client.registry import Collector
 
 from pipeline import log
 from pipeline.errors import OffbeatError
+from pipeline.steps.inspect import by_reason, last_score
+from pipeline.steps.lag import Lag, Lags
 from pipeline.steps.score import shard_name
 from pipeline.store import anomalies
 from pipeline.store.leases import cursor
@@ -25,24 +26,22 @@ if TYPE_CHECKING:
     from pipeline.config.models import Stream
     from pipeline.workspace import Workspace
 
-REASONS = 20  # label values at most; the rest are `other`
-_VALUE = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\d[\w:.+-]*""")
-
 
 class Streams(Collector):
     """What there is to say of each stream, asked for at each scrape."""
 
     def __init__(self, opened: Callable[[], Workspace]) -> None:
-        self._opened = opened
+        self._opened, self._lags = opened, Lags()
 
     def collect(self) -> Iterator[Metric]:
         """Yield all families; a stream that cannot be read has `offbeat_stream_up` 0, and no other number."""
         work, families = self._opened(), _Families()
+        lags = self._lags.ask(work, work.project.streams)
         for name in sorted(work.project.broken):
             families.up.add_metric([name], 0)
         for name, stream in sorted(work.project.streams.items()):
             try:
-                families.add(work, stream)
+                families.add(work, stream, lags.get(name))
                 families.up.add_metric([name], 1)
             except OffbeatError as error:
                 log.get().warning("no metrics", stream=name, why=str(error))
@@ -63,6 +62,20 @@ class _Families:
         self.newest = GaugeMetricFamily(
             "offbeat_newest_record_timestamp_seconds", "Time of the newest record", labels=of
         )
+        self.late = CounterMetricFamily(
+            "offbeat_late_records",
+            "Stored records that a newer one of their entity came before, by whether they may change scores",
+            labels=[*of, "lateness"],
+        )
+        self.lag = GaugeMetricFamily(
+            "offbeat_source_lag", "What the source has that is not stored yet", labels=[*of, "unit"]
+        )
+        self.looked = GaugeMetricFamily(
+            "offbeat_last_score_timestamp_seconds", "When all shards were last scored", labels=of
+        )
+        self.made = GaugeMetricFamily(
+            "offbeat_champion_created_timestamp_seconds", "When the version that scores was made", labels=of
+        )
         self.scored = GaugeMetricFamily(
             "offbeat_scored_until_timestamp_seconds", "Up to when all shards are scored", labels=of
         )
@@ -71,13 +84,19 @@ class _Families:
             "offbeat_open_anomalies", "Anomalies that are not over", labels=[*of, "severity"]
         )
 
-    def add(self, work: Workspace, stream: Stream) -> None:
+    def add(self, work: Workspace, stream: Stream, lag: Lag | None) -> None:
         name, store = stream.name, work.observations(stream)
         state = store.state()
         for outcome in ("received", "stored", "duplicate", "rejected"):
             self.records.add_metric([name, outcome], getattr(state.totals, outcome))
         for reason, count in by_reason(store.reasons()).items():
             self.rejects.add_metric([name, reason], count)
+        self.late.add_metric([name, "within"], state.totals.late - state.totals.too_late)
+        self.late.add_metric([name, "beyond"], state.totals.too_late)
+        if lag is not None:
+            self.lag.add_metric([name, lag.unit], lag.count)
+        if (at := last_score(work, stream)) is not None:
+            self.looked.add_metric([name], at.timestamp())
         if state.watermark:
             self.newest.add_metric([name], state.watermark.timestamp())
         seen = [cursor(work.database, name, shard_name(stream, shard)) for shard in range(stream.shards)]
@@ -86,23 +105,13 @@ class _Families:
             self.scored.add_metric([name], until.timestamp())
         if (best := work.registry.champion(name)) is not None:
             self.champion.add_metric([name], best.version)
+            self.made.add_metric([name], best.created.timestamp())
         still = anomalies.list_anomalies(work.database, stream=name, status="open", limit=10_000)
         for severity, count in Counter(each.severity for each in still).items():
             self.open.add_metric([name, severity], count)
 
     def all(self) -> Iterator[Metric]:
         yield from vars(self).values()
-
-
-def by_reason(counts: dict[str, int]) -> dict[str, int]:
-    """Count rejects by reason, values left out: the twenty commonest, and `other`."""
-    kinds: Counter[str] = Counter()
-    for reason, count in counts.items():
-        kinds[_VALUE.sub("…", reason)[:120]] += count
-    found = dict(kinds.most_common(REASONS))
-    if rest := kinds.total() - sum(found.values()):
-        found["other"] = rest
-    return found
 
 
 def registry(opened: Callable[[], Workspace]) -> CollectorRegistry:

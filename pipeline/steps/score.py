@@ -1,20 +1,21 @@
 """Score: observations and a champion in, scores out, shard by shard of the entities.
 
-A run without a range scores what is new since the last one; with a range, that range again. Either way
-a score that is already stored is not stored twice, so a run can be killed anywhere and run again.
+A run without a range scores what is new since the last one, and again what late records touch; with a range,
+that range again. Either way a score that is already stored is not stored twice, so a run can be killed
+anywhere and run again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline import log
+from pipeline import clock, log
 from pipeline.errors import DataError, NoChampion
 from pipeline.models.bundle import Bundle
 from pipeline.prepare import shard as shard_of
@@ -47,6 +48,24 @@ class Champion:
     def trained_until(self) -> datetime:
         """End of the history it knows; scoring starts there."""
         return datetime.fromisoformat(self.version.tags[TRAINED_UNTIL])
+
+
+@dataclass(frozen=True)
+class _Open:
+    """From when on scores may be written: at all, of some entities, and of the others."""
+
+    begin: datetime
+    entities: Mapping[str, datetime] = field(default_factory=dict)
+    others: datetime | None = None
+
+    def of(self, scores: pa.Table) -> pa.Table:
+        """Return those of some scores that may be written."""
+        if self.others is None:
+            return scores
+        names = pa.array(self.entities, pa.string())
+        since = pa.array([*self.entities.values(), self.others], TIME)
+        place = pc.fill_null(pc.index_in(scores["entity"], value_set=names), len(names))
+        return scores.filter(pc.greater_equal(scores["time"], since.take(place.combine_chunks())))
 
 
 def champion(work: Workspace, stream: Stream) -> Champion:
@@ -122,10 +141,12 @@ def score(
         state = store.state()
         seen = cursor(work.database, name, shard_name(stream, shard))
         live = start is None and end is None
-        begin = start or _resume(work, stream, seen, best)
+        whence = _Open(start) if start else _resume(work, stream, seen, best)
+        begin = whence.begin
         counts = {"rows": 0, "flags": 0, "added": 0, "changed": 0}
         if state.watermark is not None and begin <= state.watermark:
             for table in _scored(work, stream, best, shard, begin, end, state.watermark):
+                table = whence.of(table)
                 written = work.scores(stream).write(table)
                 counts["rows"] += len(table)
                 counts["flags"] += pc.sum(table["flag"]).as_py() or 0
@@ -134,6 +155,7 @@ def score(
         if live and state.watermark is not None:
             # After the scores: killed before this line, the next run scores the same rows again.
             reached = {"watermark": state.watermark.isoformat(), "batch": state.batch}
+            reached["at"] = clock.now().isoformat()
             reached["from"] = _unflagged(work, name, seen, begin).isoformat()
             set_cursor(
                 work.database, name, shard_name(stream, shard), reached | {"version": best.version.version}
@@ -142,20 +164,28 @@ def score(
     return {"stream": name, **line}
 
 
-def _resume(work: Workspace, stream: Stream, seen: dict[str, Any], best: Champion) -> datetime:
+def _resume(work: Workspace, stream: Stream, seen: dict[str, Any], best: Champion) -> _Open:
     """Return where live scoring goes on, whichever version is champion now.
 
-    Late records may still change what lies within `lateness`. A machine that lags further behind the
-    others is scored from the first row on that its first new record touches, but not for what lies before the
-    champion's training.
+    A record that is behind the newest of its entity by `lateness` at most changes the scores that it touches:
+    those of its own machine; those of all cards, but none before `lateness`. One further behind changes none.
+    A machine that lags behind the others is scored from its first new record on, though not before what the
+    champion has learned from.
     """
     if not seen:
-        return best.trained_until
-    settle = Scorer.of(best.bundle, stream).settle
-    usual = datetime.fromisoformat(seen["watermark"]) - stream.lateness - settle
-    lagging = work.observations(stream).earliest(after=seen["batch"])
-    touched = usual if lagging is None else lagging - settle
-    return usual if touched >= usual else max(touched, min(usual, best.trained_until))
+        return _Open(best.trained_until)
+    store, settle = work.observations(stream), Scorer.of(best.bundle, stream).settle
+    newest, sensor = datetime.fromisoformat(seen["watermark"]), stream.kind == "sensor"
+    # what lies there already is final, but that several transactions may come at one moment
+    edge = newest - settle + (_INSTANT if sensor else timedelta(0))
+    oldest = store.earliest(after=seen["batch"])
+    if oldest is None or oldest >= newest:
+        return _Open(edge)
+    came = store.arrivals(after=seen["batch"])
+    since = {entity: min(arrival.first - settle, edge) for entity, arrival in came.items()}
+    usual = newest - stream.lateness - settle
+    begin = max(min(since.values(), default=edge), min(usual, best.trained_until))
+    return _Open(begin, since, edge if sensor else max(begin, usual))
 
 
 def _unflagged(work: Workspace, name: str, seen: dict[str, Any], begin: datetime) -> datetime:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
+from itertools import count
 from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.events import RECONSTRUCTION, Anomaly, Context, Contribution, Event
+from pipeline.events import RECONSTRUCTION, VOID, Anomaly, Context, Contribution, Event, Revision
 from pipeline.store import lifecycle
 from pipeline.store.database import anomalies, reading, writing
 from pipeline.store.leases import put_cursor
@@ -23,17 +24,38 @@ from pipeline.store.outbox import enqueue_firing, enqueue_resolved
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """Ids of the anomalies a run opened, continued, closed and left as they were; keys of its alerts."""
+    """Ids of the anomalies a run opened, continued, closed, revised and left alone; keys of its alerts.
+
+    What is revised, or withdrawn, is among those continued or closed too.
+    """
 
     opened: tuple[str, ...] = ()
     continued: tuple[str, ...] = ()
     closed: tuple[str, ...] = ()
+    revised: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
     alerts: tuple[str, ...] = ()
 
     def counts(self) -> dict[str, int]:
         """Return how many of each."""
         return {name.name: len(getattr(self, name.name)) for name in fields(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Scores that were judged before have changed, and are judged again: what they no longer bear is revised.
+
+    Attributes:
+        why: `LATE_RECORDS` or `REPLAY`.
+        since: start of what may have changed, of any entity; an anomaly that ended before is left alone.
+        until: its end, exclusive; None is open.
+        whole: says of a recorded anomaly whether all its scores are among those that were looked at.
+    """
+
+    why: str
+    since: datetime
+    until: datetime | None
+    whole: Callable[[Anomaly], bool]
 
 
 def record(
@@ -49,6 +71,7 @@ def record(
     judges: Collection[str] = (RECONSTRUCTION,),
     ending: Callable[[Anomaly], str] | None = None,
     since: datetime | None = None,
+    review: Review | None = None,
     cursor: tuple[str, Mapping[str, Any]] | None = None,
 ) -> Recorded:
     """Record events, and enqueue the alerts they cause, in one transaction; twice is as good as once.
@@ -63,7 +86,8 @@ def record(
         now: time of this run.
         receivers: names from alerts.yaml that an anomaly opening now is sent to.
         context: what the run knows about its anomalies: units, model version, MLflow and Airflow run.
-        silent: a backfill: nothing is enqueued, and what people were told of is left alone.
+        silent: a backfill: nothing is enqueued, and what people were told of is left alone, but for what
+            `review` takes back.
         watermark: time judged so far, for the stream or by entity; an open anomaly that ended more than
             `context.merge` before it is closed. Without it only an event that is not open closes.
         judges: kinds of anomaly that the watermark speaks of.
@@ -71,13 +95,17 @@ def record(
             where it does not. See `Anomaly.ending`.
         since: start of what this run is the first to judge live; an anomaly that reaches past it and
             was found by a backfill only is told now.
+        review: which recorded anomalies are what `events` say and nothing more, as their scores changed.
         cursor: name and value of a cursor to set in the same transaction.
     """
     run = _Run(stream, context, now, tuple(receivers), silent, since)
     with writing(engine) as connection:
         _serialise(connection, stream)
+        before = _reviewed(connection, stream, review) if review else []
         for event in sorted(events, key=lambda e: (e.start, e.entity)):
             run.see(connection, lifecycle.cleaned(event, context))
+        if review:
+            run.review(connection, before, review.why)
         run.close_until(connection, watermark, judges)
         if ending:
             run.end(connection, ending)
@@ -133,6 +161,8 @@ class _Run:
     silent: bool
     since: datetime | None
     did: dict[str, dict[str, None]] = field(default_factory=dict)
+    events: dict[str, list[Event]] = field(default_factory=dict)
+    """What was seen, by the id of the anomaly that it belongs to."""
 
     def note(self, what: str, name: str) -> None:
         self.did.setdefault(what, {})[name] = None
@@ -145,7 +175,11 @@ class _Run:
     def see(self, connection: sa.Connection, event: Event) -> None:
         found = _matching(connection, self.stream, event, self.context)
         if not found:
-            step = lifecycle.opened(self.stream, event, self.context, now=self.now, silent=self.silent)
+            name = _free_name(connection, self.stream, event)
+            step = lifecycle.opened(
+                self.stream, event, self.context, now=self.now, silent=self.silent, name=name
+            )
+            self.events[name] = [event]
             connection.execute(sa.insert(anomalies).values(_row(step.anomaly)))
             self.note("opened", step.anomaly.id)
             self.tell(connection, step)
@@ -153,6 +187,7 @@ class _Run:
                 self.note("closed", step.anomaly.id)
             return
         old = found[0]
+        self.events.setdefault(old.id, []).append(event)
         step = lifecycle.joined(old, event, self.context, now=self.now, silent=self.silent, since=self.since)
         self.apply(connection, old, step)
 
@@ -165,6 +200,22 @@ class _Run:
         closes = old.status == "open" and step.anomaly.status == "closed"
         self.note("closed" if closes else "continued", old.id)
         self.tell(connection, step)
+
+    def review(self, connection: sa.Connection, before: Sequence[Anomaly], why: str) -> None:
+        """Make of what was recorded before what this run's events are, or end it where it has none."""
+        for old in before:
+            if events := self.events.get(old.id):
+                now_is = _one(connection, old.id)
+                step = lifecycle.revised(old, now_is, events, self.context, now=self.now, why=why)
+                self.apply(connection, now_is, step)
+            elif any(_near(old, e, self.context) for seen in self.events.values() for e in seen):
+                step = lifecycle.merged(old, now=self.now, why=why)
+                self.apply(connection, old, step)
+            else:
+                step = lifecycle.withdrawn(old, now=self.now, why=why, silent=self.silent)
+                self.apply(connection, old, step)
+            if step.anomaly.revised != old.revised:
+                self.note("revised", old.id)
 
     def tell(self, connection: sa.Connection, step: Step) -> None:
         keys: list[str | None] = []
@@ -202,7 +253,7 @@ def _serialise(connection: sa.Connection, stream: str) -> None:
 
 
 def _matching(connection: sa.Connection, stream: str, event: Event, context: Context) -> list[Anomaly]:
-    """Return what the event may be part of: the open one first, then the latest."""
+    """Return what the event may be part of: the open one first, then the latest, what is void last."""
     query = (
         sa.select(anomalies)
         .where(anomalies.c.stream == stream, anomalies.c.entity_key == digest(event.entity))
@@ -210,7 +261,36 @@ def _matching(connection: sa.Connection, stream: str, event: Event, context: Con
         .where(anomalies.c.start <= event.end + context.merge, anomalies.c.end >= event.start - context.merge)
         .order_by(anomalies.c.status.desc(), anomalies.c.start.desc())
     )
-    return [_read(row) for row in connection.execute(query)]
+    return sorted((_read(row) for row in connection.execute(query)), key=lambda a: a.ending in VOID)
+
+
+def _near(anomaly: Anomaly, event: Event, context: Context) -> bool:
+    same = (anomaly.entity, anomaly.kind) == (event.entity, event.kind)
+    return same and anomaly.start <= event.end + context.merge and anomaly.end >= event.start - context.merge
+
+
+def _free_name(connection: sa.Connection, stream: str, event: Event) -> str:
+    """Return the event's id; where an anomaly that began then has moved away under it, the next."""
+    names = (lifecycle.name_of(stream, event, number) for number in count())
+    taken = sa.select(anomalies.c.id)
+    return next(n for n in names if not connection.execute(taken.where(anomalies.c.id == n)).first())
+
+
+def _one(connection: sa.Connection, identifier: str) -> Anomaly:
+    return _read(connection.execute(sa.select(anomalies).where(anomalies.c.id == identifier)).one())
+
+
+def _reviewed(connection: sa.Connection, stream: str, review: Review) -> list[Anomaly]:
+    """Return what the model found and is judged again whole; what is void stays so until it is found."""
+    query = (
+        sa.select(anomalies)
+        .where(anomalies.c.stream == stream, anomalies.c.kind == RECONSTRUCTION)
+        .where(anomalies.c.end >= review.since, anomalies.c.ending.not_in(VOID))
+        .order_by(anomalies.c.start, anomalies.c.id)
+    )
+    if review.until is not None:
+        query = query.where(anomalies.c.start < review.until)
+    return [old for row in connection.execute(query) if review.whole(old := _read(row))]
 
 
 def _open(connection: sa.Connection, stream: str, *, silent_only: bool) -> list[Anomaly]:
@@ -226,10 +306,12 @@ def _row(anomaly: Anomaly) -> dict[str, Any]:
         "entity_key": digest(anomaly.entity),
         "channels": [asdict(c) for c in anomaly.channels],
         "ids": list(anomaly.ids),
+        "revised": anomaly.revised.to_json() if anomaly.revised else None,
     }
 
 
 def _read(row: sa.Row[Any]) -> Anomaly:
     known = {f.name: getattr(row, f.name) for f in fields(Anomaly)}
     known["channels"] = tuple(Contribution(**c) for c in known["channels"])
+    known["revised"] = Revision.from_json(known["revised"]) if known["revised"] else None
     return replace(Anomaly(**known), ids=tuple(known["ids"]))

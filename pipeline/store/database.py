@@ -18,7 +18,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pipeline.errors import ConfigError, DataError, Unavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+FIRST_RELEASED = 2
 BUSY_SECONDS = 30.0
 _SCHEMA_LOCK = 0x0FFBEA7
 _EXPECTED = "sqlite:///file or postgresql://host/name"
@@ -85,6 +86,7 @@ anomalies = sa.Table(
     sa.Column("updated_at", UtcTime, nullable=False),
     sa.Column("closed_at", UtcTime),
     sa.Column("ending", sa.String(16), nullable=False),
+    sa.Column("revised", sa.JSON(none_as_null=True)),
     sa.CheckConstraint("status IN ('open', 'closed')", name="anomaly_status"),
     sa.Index("anomalies_by_entity", "stream", "entity_key", "start"),
     sa.Index("anomalies_by_start", "stream", "start"),
@@ -245,10 +247,24 @@ def _prepare(engine: sa.Engine) -> None:
             insert(connection, schema_version).values(one=1, version=SCHEMA_VERSION).on_conflict_do_nothing()
         )
         found = connection.execute(sa.select(schema_version.c.version)).scalar_one()
+        if FIRST_RELEASED <= found < SCHEMA_VERSION:
+            _grow(connection)
+            connection.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
+            found = SCHEMA_VERSION
     if found > SCHEMA_VERSION:
         raise DataError(f"the database has schema {found}; this Offbeat knows {SCHEMA_VERSION}: upgrade it")
     if found < SCHEMA_VERSION:
         raise DataError(f"the database has schema {found}, of before the first release: move it away")
+
+
+def _grow(connection: sa.Connection) -> None:
+    """Add the columns that tables of an earlier release lack; their rows stay as they are."""
+    for table in metadata.sorted_tables:
+        stored = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in stored:
+                spec = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {spec}")
 
 
 def _turn_wal_on(engine: sa.Engine) -> None:

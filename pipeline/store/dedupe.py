@@ -29,7 +29,7 @@ def new_readings(records: pa.Table, table: DeltaTable | None) -> Mask:
     if not len(records):
         return np.zeros(0, bool)
     entities = pc.unique(records["entity"])
-    keys = _Pairs(entities, _micros(records))
+    keys = _Pairs(entities, microseconds(records))
     own = keys.of(records)
     fresh = _first(own)
     if table is not None:
@@ -44,9 +44,9 @@ def new_ids(records: pa.Table, table: DeltaTable | None) -> Mask:
     if not len(ids):
         return np.zeros(0, bool)
     distinct = pc.unique(ids)
-    fresh = np.ones(len(ids), bool) if len(distinct) == len(ids) else _first(_codes(ids, distinct))
+    fresh = np.ones(len(ids), bool) if len(distinct) == len(ids) else _first(codes(ids, distinct))
     if table is not None:
-        for stored in _pieces(table, ["id"], _between("id", ids), None):
+        for stored in _pieces(table, ["id"], names_between("id", ids), None):
             met = pc.unique(stored["id"].filter(pc.is_in(stored["id"], value_set=distinct)))
             if len(met):
                 fresh &= ~pc.is_in(ids, value_set=met).to_numpy(zero_copy_only=False)
@@ -65,7 +65,7 @@ class _Pairs:
 
     def of(self, rows: pa.Table) -> Keys:
         """Return the key of each row; -1 for rows of other entities or times."""
-        code, micros = _codes(rows["entity"], self.entities), _micros(rows)
+        code, micros = codes(rows["entity"], self.entities), microseconds(rows)
         if self.fits:
             offset, known = micros - self.first, (micros >= self.first) & (micros <= self.last)
         else:
@@ -79,7 +79,7 @@ def _overlapping(table: DeltaTable, entities: pa.Array, keys: _Pairs) -> Iterato
     sql, times = between(start, end)
     days = (pc.field("date") >= start.date()) & (pc.field("date") <= end.date())
     # entities only choose files: texts in files of a Delta MERGE are views, which Arrow's filters refuse
-    near = f"{sql} AND {_between('entity', entities)}"
+    near = f"{sql} AND {names_between('entity', entities)}"
     yield from _pieces(table, ["entity", "time"], near, conjoin([days, times]))
 
 
@@ -110,16 +110,18 @@ def _first(keys: Keys) -> Mask:
     return fresh
 
 
-def _codes(values: pa.Array | pa.ChunkedArray, known: pa.Array) -> Keys:
+def codes(values: pa.Array | pa.ChunkedArray, known: pa.Array) -> Keys:
+    """Return each value's place among `known`, -1 where it is not among them."""
     found = pc.fill_null(pc.index_in(values, value_set=known), -1)
     return np.asarray(found.to_numpy(), np.int64)
 
 
-def _micros(rows: pa.Table) -> Keys:
+def microseconds(rows: pa.Table) -> Keys:
+    """Return each row's time as microseconds since 1970, UTC."""
     return np.asarray(rows["time"].cast(pa.int64()).to_numpy(), np.int64)
 
 
-def _between(column: str, texts: pa.Array) -> str:
+def names_between(column: str, texts: pa.Array) -> str:
     """Return what a file's statistics must allow for it to hold one of `texts`."""
     low, high = (value.as_py().replace("'", "''") for value in pc.min_max(texts).values())
     return f"{column} >= '{low}' AND {column} <= '{high}'"

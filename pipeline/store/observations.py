@@ -7,6 +7,7 @@ one commit: after a crash anywhere, reading on from the state loses nothing and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,14 +19,17 @@ from deltalake import DeltaTable
 from pipeline import schemas
 from pipeline.config.models import Stream
 from pipeline.errors import Conflict, DataError
-from pipeline.store import delta, rejects, state
+from pipeline.store import delta, lateness, rejects, state
 from pipeline.store.dedupe import new_ids, new_readings
 from pipeline.store.delta import guard
+from pipeline.store.lateness import Arrival
 from pipeline.store.pieces import pieces
 from pipeline.store.sorting import in_order
 from pipeline.store.state import State, Totals
 
-__all__ = ["ObservationStore", "State", "Totals"]
+__all__ = ["Arrival", "ObservationStore", "State", "Totals"]
+
+TRIES = 20  # of storing what was read again, while a live ingest commits
 
 
 class ObservationStore:
@@ -81,10 +85,41 @@ class ObservationStore:
             fresh = self._fresh(records, table if before.batch else None)
             kept = records if fresh.all() else records.filter(pa.array(fresh))
             rejects.add(self.rejected, rejected, before.batch + 1)
-            after = _after(before, kept, len(records), len(rejected), position)
+            late, too_late = self._late(kept, table, before)
+            totals = before.totals.plus(
+                stored=len(kept),
+                duplicate=len(records) - len(kept),
+                rejected=len(rejected),
+                late=late,
+                too_late=too_late,
+            )
+            after = _after(before, totals, kept, position)
             commit = delta.stamp(after.metadata(), state.APP, after.batch)
             delta.append(table, self._rows(kept, after.batch), commit)
         return after
+
+    def add(self, records: pa.Table) -> int:
+        """Store those of some records that are not stored yet; return how many.
+
+        For records of a source that is read again: its position stays, and what is known is not counted as
+        received once more.
+
+        Raises:
+            Conflict: others kept committing first.
+        """
+        for _ in range(TRIES):
+            before = self.state()
+            table = delta.find(self.observations) if before.batch else None
+            with guard(f"adding to {self.stream.name}"):
+                fresh = self._fresh(records, table)
+            missing = records.filter(pa.array(fresh))
+            if not len(missing):
+                return 0
+            with suppress(Conflict):
+                rejected = schemas.REJECTS.empty_table()
+                self.append(before, missing, rejected, len(missing), before.position)
+                return len(missing)
+        raise Conflict(f"{self.stream.name}: other runs committed first {TRIES} times: run it again")
 
     def read(
         self,
@@ -121,6 +156,14 @@ class ObservationStore:
             found = delta.dataset(table, f"batch > {after}", self._schema)
             newest = found.to_table(columns=["time"], filter=pc.field("batch") > after)
             return pc.min(newest["time"]).as_py()  # type: ignore[no-any-return]
+
+    def arrivals(self, *, after: int) -> dict[str, Arrival]:
+        """Return, by entity, what batches later than `after` brought that may change scores."""
+        table = delta.find(self.observations)
+        if table is None:
+            return {}
+        with guard(f"reading {self.stream.name}"):
+            return lateness.arrivals(table, self._schema, self.stream.lateness, after=after)
 
     def rejects(self, limit: int | None = None, reason: str | None = None) -> pa.Table:
         """Return rejects by source and position: at most `limit`, those whose reason holds `reason`."""
@@ -180,6 +223,12 @@ class ObservationStore:
         seek = new_readings if schemas.key(self.stream) == ("entity", "time") else new_ids
         return seek(records, table)
 
+    def _late(self, kept: pa.Table, table: DeltaTable, before: State) -> tuple[int, int]:
+        oldest = pc.min(kept["time"]).as_py()
+        if oldest is None or before.watermark is None or oldest >= before.watermark:
+            return 0, 0
+        return lateness.count(kept, table, self.stream.lateness)
+
     def _rows(self, records: pa.Table, batch: int) -> pa.Table:
         days = records["time"].cast(pa.date32())
         rows = records.append_column("date", days)
@@ -204,11 +253,11 @@ class ObservationStore:
         )
 
 
-def _after(before: State, kept: pa.Table, records: int, rejected: int, position: Mapping[str, Any]) -> State:
+def _after(before: State, totals: Totals, kept: pa.Table, position: Mapping[str, Any]) -> State:
     newest = pc.max(kept["time"]).as_py()
     return State(
         dict(position),
-        before.totals.plus(stored=len(kept), duplicate=records - len(kept), rejected=rejected),
+        totals,
         before.batch + 1,
         max(filter(None, (before.watermark, newest)), default=None),
     )

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline import log
-from pipeline.events import Anomaly, Claimed
+from pipeline.events import WITHDRAWN, Anomaly, Claimed
 from pipeline.store.database import deliveries, insert, outbox, reading, writing
 
 _UNSETTLED = ("pending", "leased")
@@ -29,8 +29,9 @@ def key_of(anomaly: Anomaly, event: str) -> str:
 def enqueue_firing(
     connection: sa.Connection, anomaly: Anomaly, receivers: Iterable[str], *, now: datetime
 ) -> str:
-    """Put a firing alert in the outbox, for each receiver; after the resolve of the episode before."""
-    after = f"{anomaly.id}-resolved" + (f"-{anomaly.episode - 1}" if anomaly.episode > 2 else "")
+    """Put a firing alert in the outbox, for each receiver; after the newest resolve of an episode before."""
+    ends = (outbox.c.anomaly == anomaly.id) & (outbox.c.event == "resolved")
+    newest = sa.select(outbox.c.key).where(ends).order_by(outbox.c.created_at.desc(), outbox.c.key.desc())
     return _enqueue(
         connection,
         key_of(anomaly, "firing"),
@@ -39,22 +40,26 @@ def enqueue_firing(
         anomaly.to_json(),
         receivers,
         now=now,
-        after=after if anomaly.episode > 1 else None,
+        after=connection.execute(newest.limit(1)).scalar() if anomaly.episode > 1 else None,
     )
 
 
 def enqueue_resolved(connection: sa.Connection, anomaly: Anomaly, *, now: datetime) -> str | None:
-    """Put a resolve in the outbox for whoever is sent the firing; None if nobody ever is."""
+    """Put a resolve in the outbox for whoever is sent the firing; None if nobody ever is.
+
+    One that is withdrawn after its end was told gets a second resolve, which says so.
+    """
     firing = key_of(anomaly, "firing")
-    told = connection.execute(
-        sa.select(deliveries.c.receiver).where(deliveries.c.key == firing).order_by(deliveries.c.receiver)
-    ).scalars()
-    receivers = list(told)
+    sent = sa.select(deliveries.c.receiver).where(deliveries.c.key == firing).order_by(deliveries.c.receiver)
+    receivers = list(connection.execute(sent).scalars())
     if not receivers:
         return None
-    key = key_of(anomaly, "resolved")
+    key, after = key_of(anomaly, "resolved"), firing
+    told = connection.execute(sa.select(outbox.c.key).where(outbox.c.key == key)).scalar()
+    if told and anomaly.ending == WITHDRAWN:
+        key, after = f"{key}-{WITHDRAWN}", key
     return _enqueue(
-        connection, key, anomaly.id, "resolved", anomaly.to_json(), receivers, now=now, after=firing
+        connection, key, anomaly.id, "resolved", anomaly.to_json(), receivers, now=now, after=after
     )
 
 

@@ -17,20 +17,28 @@ APP = "offbeat.ingest"  # application transaction of ingest: its version is the 
 
 @dataclass(frozen=True)
 class Totals:
-    """Records since the stream began: received = stored + duplicate + rejected, always."""
+    """Records since the stream began: received = stored + duplicate + rejected, always.
+
+    Of those stored, `late` came when a newer one of their entity was stored already; `too_late` of these were
+    further behind it than the stream's `lateness`.
+    """
 
     received: int = 0
     stored: int = 0
     duplicate: int = 0
     rejected: int = 0
+    late: int = 0
+    too_late: int = 0
 
-    def plus(self, *, stored: int, duplicate: int, rejected: int) -> Totals:
+    def plus(self, *, stored: int, duplicate: int, rejected: int, late: int = 0, too_late: int = 0) -> Totals:
         """Return the totals after one more batch."""
         return Totals(
             self.received + stored + duplicate + rejected,
             self.stored + stored,
             self.duplicate + duplicate,
             self.rejected + rejected,
+            self.late + late,
+            self.too_late + too_late,
         )
 
 

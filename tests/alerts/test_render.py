@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,7 +12,7 @@ from pipeline.alerts.message import About
 from pipeline.alerts.render import firing_title, link_to, render, resolved_title
 from pipeline.alerts.text import clean
 from pipeline.config.receivers import Links
-from pipeline.events import Claimed, Context, Contribution
+from pipeline.events import Claimed, Context, Contribution, Revision
 
 CARDS = Context(stream_kind="transaction", noun="card", units={"amount": "EUR"})
 PAID = (Contribution("amount", 0.9, 38.42, 912.0), Contribution("merchant", 0.1, None, None))
@@ -176,6 +176,40 @@ def test_a_resolve_says_that_it_is_over(anomaly, card):
     resolved = render(claimed(anomaly(open=False), "resolved"), Links(), picture=b"png")
     assert "2026-03-01 03:12 UTC to 2026-03-01 03:24 UTC, 12 min" in resolved.text
     assert resolved.picture is None
+
+
+@pytest.mark.parametrize(
+    ("ending", "why", "title", "fact"),
+    [
+        (
+            "withdrawn",
+            "late",
+            "pump_station: pump-7 vibration: late records show that it was none — withdrawn",
+            "withdrawn 2026-03-01 04:00 UTC, as late records show; it was 2026-03-01 03:00 UTC to 2026-03-01"
+            " 03:30 UTC, critical",
+        ),
+        (
+            "merged",
+            "replay",
+            "pump_station: pump-7 vibration: part of another anomaly by now — ended",
+            "merged 2026-03-01 04:00 UTC, as scores of a replay show",
+        ),
+        (
+            "",
+            "late",
+            "pump_station: pump-7 vibration back to normal since 03:24 UTC, after 12 min — resolved",
+            "revised 2026-03-01 04:00 UTC, as late records show",
+        ),
+    ],
+)
+def test_what_late_records_or_a_replay_made_of_it_is_said(anomaly, ending, why, title, fact):
+    at = datetime(2026, 3, 1, 3, tzinfo=UTC)
+    was = Revision(at + timedelta(hours=1), why, at, at + timedelta(minutes=30), 9.0, "critical")
+    changed = replace(anomaly(open=False), ending=ending, revised=was)
+    assert resolved_title(changed) == title
+    shown = render(claimed(changed, "resolved"), Links())
+    assert fact in shown.text
+    assert shown.data["anomaly"]["revised"]["why"] == why
 
 
 def test_a_meta_alert_says_who_was_not_told_what_and_why(anomaly):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,33 @@ def test_a_broker_that_is_not_there_is_unavailable(
 def test_a_setting_that_librdkafka_does_not_know_is_named(stream: Callable[..., Stream]) -> None:
     with pytest.raises(ConfigError, match=r"source.options: Kafka's client refuses: .*sasl.mechanizm"):
         drain(stream("readings", options={"sasl.mechanizm": "PLAIN"}))
+
+
+def test_lag_is_counted_in_messages_and_a_time_finds_its_offsets(
+    kafka_broker: Broker, stream: Callable[..., Stream]
+) -> None:
+    topic = kafka_broker.topic(partitions=2)
+    for i in range(4):
+        kafka_broker.send(topic, [payload(i)], timestamp=(1_767_225_600 + 60 * i) * 1000)
+    asked = stream(topic, start="earliest")
+    with open_source(asked, Path("/")) as source:
+        assert source.behind({}) == 4
+        first = source.read({}, 1000)
+        assert source.behind(first.position) == 0
+        kafka_broker.send(topic, [payload(4), payload(5)], 1)
+        assert source.behind(first.position) == 2
+        back = source.rewound(first.position, datetime.fromtimestamp(1_767_225_600 + 60 * 2, UTC))
+        assert back == {"topics": {topic: {"0": 2, "1": 0}}}
+        again = source.read(back, 1000)
+        assert sorted(again.records["a"].to_pylist()) == [2, 3, 4, 5]
+        future = source.rewound(first.position, datetime(2100, 1, 1, tzinfo=UTC))
+        assert future == first.position
+
+
+def test_brokers_that_are_away_are_asked_for_two_seconds(stream: Callable[..., Stream]) -> None:
+    away = stream("t", servers="127.0.0.1:1")
+    with open_source(away, Path("/")) as source:
+        begin = time.monotonic()
+        with pytest.raises(Unavailable):
+            source.behind({})
+        assert time.monotonic() - begin < 3

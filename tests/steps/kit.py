@@ -58,6 +58,20 @@ def plant(first: int, minutes: int, *, seed: int = 0) -> list[list[str]]:
     return rows
 
 
+def glitch(minutes: int) -> list[list[str]]:
+    """Return so many minutes of pump a after training; a reading of the sixtieth has no flow."""
+    rows = [row for row in plant(2 * DAY, minutes) if row[1] == "a"]
+    when, pump, _, power = rows[60]
+    return [*rows[:60], [when, pump, "0.000", power], *rows[61:]]
+
+
+def mended() -> list[list[str]]:
+    """Return further readings of that minute: all is well."""
+    when, pump, flow, power = plant(2 * DAY + 60, 1)[0]
+    later = (datetime.fromisoformat(when) + timedelta(milliseconds=50 * n) for n in range(1, 1000))
+    return [[each.isoformat(), pump, flow, power] for each in later]
+
+
 def feed(home: Home, name: str, rows: list[list[str]], stream: str = "plant") -> None:
     """Put a file into the plant's source."""
     path = home.project / "data" / stream / name
@@ -87,6 +101,9 @@ def scores(home: Home) -> list[dict[str, object]]:
     """Return what is stored, in order."""
     work = Offbeat.open(home)
     return work.scores(work.stream("plant")).read(None, None).to_pylist()
+
+
+MENDED = mended()
 
 
 def copy(home: Home, to: Path) -> Home:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 from pipeline import cli
 from pipeline.errors import DataError
 from pipeline.home import Home
-from pipeline.steps import Offbeat, metrics
+from pipeline.steps import Offbeat, inspect, metrics
 from tests.steps import kit
 
 BAD = [
@@ -51,6 +52,12 @@ def test_counts_times_champion_and_open_anomalies(home: Home) -> None:
     assert newest == (kit.START + (2 * kit.DAY + 339) * kit.MINUTE).timestamp()
     assert found["offbeat_scored_until_timestamp_seconds", "plant"] == newest
     assert found["offbeat_champion_version", "plant"] == 1
+    assert found["offbeat_source_lag", "plant", "bytes"] == state["lag"] == 0
+    assert state["rejects"] == {"flow: … is not a finite number": 2, "pump: missing; expected text": 1}
+    assert found["offbeat_late_records_total", "plant", "within"] == 0
+    asked = datetime.fromtimestamp(found["offbeat_last_score_timestamp_seconds", "plant"], UTC)
+    assert asked.isoformat(timespec="seconds") == state["scored"]
+    assert found["offbeat_champion_created_timestamp_seconds", "plant"] < time.time()
     opened = {key[2]: value for key, value in found.items() if key[0] == "offbeat_open_anomalies"}
     assert sum(opened.values()) == state["open_anomalies"] > 0
 
@@ -72,9 +79,9 @@ def test_a_stream_that_cannot_be_read_hides_no_other(tmp_path: Path, monkeypatch
 def test_reasons_are_few_however_many_values_there_are() -> None:
     many = {f"a: 'x{i}' is not a finite number": 1 for i in range(1000)}
     odd = {f"key{chr(97 + i)}: is odd": 1 for i in range(26)}
-    found = metrics.by_reason(many | odd)
+    found = inspect.by_reason(many | odd)
     assert found["a: … is not a finite number"] == 1000
-    assert len(found) == metrics.REASONS + 1
+    assert len(found) == inspect.REASONS + 1
     assert sum(found.values()) == 1026
 
 

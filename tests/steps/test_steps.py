@@ -83,7 +83,7 @@ def test_scoring_as_records_come_equals_scoring_at_once(home, tmp_path):
 
 def test_a_late_record_changes_the_scores_it_touches(home):
     rows = [row for row in kit.plant(2 * kit.DAY, 100) if row[1] == "a"]
-    late = rows.pop(93)
+    late = rows.pop(95)  # four minutes behind the newest
     kit.feed(home, "one.csv", rows)
     kit.judge_all(home)
     before = {row["time"]: row["score"] for row in kit.scores(home)}
@@ -174,7 +174,7 @@ def test_rejects_can_be_replayed_once_the_config_is_mended(tmp_path):
     assert "90" in work.rejects("plant", limit=1)[0]["reason"]
     (home.configs / "streams" / "plant.yaml").write_text(kit.PLANT)
     mended = Offbeat.open(home)
-    assert mended.replay("plant")["passed"] == first["rejected"]
+    assert mended.reread("plant")["passed"] == first["rejected"]
     assert mended.rejects("plant") == []
     assert mended.status()[0]["stored"] == 400
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pipeline.events import Context, Contribution, Event
+from pipeline.events import LATE_RECORDS, VOID, Context, Contribution, Event
 from pipeline.store import anomalies, lifecycle
 from pipeline.store.database import open_database, outbox, reading
 from pipeline.store.outbox import Outbox
@@ -130,3 +130,41 @@ def test_parts_of_one_event_seen_in_any_order_make_the_same_anomaly(data):
         return anomaly.start, anomaly.end, anomaly.peak, anomaly.peak_score
 
     assert grown(parts) == grown(data.draw(st.permutations(parts)))
+
+
+APART = st.lists(
+    st.tuples(st.integers(6, 30), st.integers(0, 20), st.floats(1, 9)), max_size=4
+)  # gap before it, which is longer than merging; length; peak
+
+
+def found(parts: list[tuple[int, int, float]]) -> list[Event]:
+    """Return events as detection finds them in one entity's scores: further apart than is merged."""
+    events, begin = [], 0
+    for gap, length, peak in parts:
+        events.append(event(begin + gap, length, peak, goes_on=False))
+        begin += gap + length
+    return events
+
+
+@given(before=APART, reviews=st.lists(st.tuples(APART, st.booleans()), min_size=1, max_size=4))
+@settings(max_examples=30, deadline=None)
+def test_after_a_review_what_stands_is_what_was_found_and_a_second_changes_nothing(before, reviews):
+    engine = open_database("sqlite://")
+    known = {"receivers": ("ops",), "context": CONTEXT}
+    anomalies.record(engine, "pumps", found(before), now=at(1000), **known)
+    for minute, (parts, silent) in enumerate(reviews, 1001):
+        seen = found(parts)
+        again = anomalies.Review(LATE_RECORDS, at(-100), None, lambda _: True)
+        anomalies.record(engine, "pumps", seen, now=at(minute), silent=silent, review=again, **known)
+        everything = anomalies.list_anomalies(engine, limit=1000)
+        stands = [a for a in everything if a.ending not in VOID]
+        for each in seen:
+            assert sum(a.start <= each.start and each.end <= a.end for a in stands) == 1
+        for a in stands:
+            inside = [e for e in seen if a.start <= e.start and e.end <= a.end]
+            assert (a.start, a.end) == (inside[0].start, inside[-1].end)
+            assert a.peak_score == max(e.peak_score for e in inside)
+        done = anomalies.record(engine, "pumps", seen, now=at(2000), silent=silent, review=again, **known)
+        assert not (done.opened or done.continued or done.closed or done.revised or done.alerts)
+        assert anomalies.list_anomalies(engine, limit=1000) == everything
+    engine.dispose()

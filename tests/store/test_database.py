@@ -15,7 +15,9 @@ import sqlalchemy as sa
 
 import pipeline
 from pipeline.errors import ConfigError, DataError, Unavailable
-from pipeline.store.database import leases, open_database, reading, schema_version, writing
+from pipeline.events import Context
+from pipeline.store import anomalies
+from pipeline.store.database import SCHEMA_VERSION, leases, open_database, reading, schema_version, writing
 from pipeline.store.leases import acquire, set_cursor
 
 CANARY = "canary-4f1d8e"
@@ -61,6 +63,22 @@ def test_a_database_of_before_the_first_release_is_refused(url):
         connection.execute(sa.update(schema_version).values(version=1))
     with pytest.raises(DataError, match="schema 1, of before the first release"):
         open_database(url)
+
+
+def test_a_database_of_the_first_release_is_opened_and_keeps_its_rows(url, event, at):
+    engine = open_database(url)
+    context = Context(merge=timedelta(minutes=5))
+    known = {"now": at(600), "receivers": ("ops",), "context": context}
+    anomalies.record(engine, "pumps", [event(0, 5)], **known)
+    with writing(engine) as connection:
+        connection.execute(sa.text("ALTER TABLE anomalies DROP COLUMN revised"))
+        connection.execute(sa.update(schema_version).values(version=2))
+    engine.dispose()
+    for _ in range(2):
+        [found] = anomalies.list_anomalies(open_database(url))
+        assert (found.entity, found.end, found.revised) == ("pump-7", at(5), None)
+    with reading(open_database(url)) as connection:
+        assert connection.execute(sa.select(schema_version.c.version)).scalar_one() == SCHEMA_VERSION
 
 
 def test_a_writer_waits_for_the_one_before_it(engine):
