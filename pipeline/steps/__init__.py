@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pipeline.steps.memory import Memory
 
 __all__ = ["Offbeat"]
 
@@ -104,14 +107,23 @@ class Offbeat(Workspace):
         )
 
     def score_all(
-        self, stream: str, *, start: When = None, end: When = None, silent: bool = False
+        self,
+        stream: str,
+        *,
+        start: When = None,
+        end: When = None,
+        silent: bool = False,
+        memory: Memory | None = None,
     ) -> dict[str, Any]:
-        """Plan, score every shard and flag, in this process."""
-        rows = flags = 0
-        for shard in self.plan(stream, start, end):
-            done = self.score(stream, **shard)
+        """Plan, score every shard and flag, in this process; one that stays hands in its `memory`."""
+        from pipeline.steps.flag import flag
+        from pipeline.steps.score import plan, score
+
+        begin, until, rows, flags = _aware(start), _aware(end), 0, 0
+        for each in plan(self, stream, begin, until, memory):
+            done = score(self, stream, shard=each["shard"], start=begin, end=until, memory=memory)
             rows, flags = rows + done["rows"], flags + done["flags"]
-        found = self.flag(stream, start=start, end=end, silent=silent)
+        found = flag(self, stream, start=begin, end=until, silent=silent, memory=memory)
         return {**found, "rows": rows, "flags": flags}
 
     def watch(self, stream: str, *, airflow_run: str | None = None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pipeline.config.models import SensorStream
 from pipeline.detect import events
 from pipeline.events import RECONSTRUCTION, Context, Event
 from pipeline.scoring import micros
+from pipeline.steps.memory import Memory
 from pipeline.steps.score import FLAGGED, Champion, champion, shard_name
 from pipeline.store import anomalies
 from pipeline.store.leases import cursor
@@ -34,6 +35,7 @@ def flag(
     end: datetime | None = None,
     silent: bool = False,
     airflow_run: str | None = None,
+    memory: Memory | None = None,
 ) -> dict[str, Any]:
     """Turn the scores of stream `name` into anomalies: what is new, or [start, end) again.
 
@@ -41,7 +43,7 @@ def flag(
     """
     stream, live = work.stream(name), start is None and end is None
     with log.unit("flag", stream=name, silent=silent or not live) as line:
-        best, seen = champion(work, stream), _seen(work, stream)
+        best, seen = champion(work, stream, memory), _seen(work, stream)
         since = _since(work, stream, best) if live else start or best.trained_until
         first = _lookback(work, stream, since, seen) if live else since
         scores = _latest(work.scores(stream).read(first, end + stream.alert.merge if end else None))

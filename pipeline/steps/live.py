@@ -16,6 +16,7 @@ from pipeline import log
 from pipeline.errors import NoChampion, TransientError
 from pipeline.sources import Source, open_source
 from pipeline.steps.ingest import advance
+from pipeline.steps.memory import Memory
 
 if TYPE_CHECKING:
     from pipeline.steps import Offbeat
@@ -72,7 +73,7 @@ def live(work: Offbeat, name: str, over: Event) -> dict[str, Any]:
 def _run(work: Offbeat, name: str, source: Source, over: Event, done: Counter[str]) -> None:
     """Work until it is over, counting what was done."""
     store = work.observations(work.stream(name))
-    state, fresh = store.state(), True
+    state, fresh, memory = store.state(), True, Memory()
     score, look, deliver, watch, tend, tell = map(_Pace, (EVERY, LOOKED, DELIVERED, WATCHED, TENDED, TOLD))
     while not over.is_set():
         before = state
@@ -83,7 +84,7 @@ def _run(work: Offbeat, name: str, source: Source, over: Event, done: Counter[st
         elif not fresh:
             over.wait(IDLE)
         with log.quiet():
-            told = _score(work, name) if (fresh and score.due()) or look.due() else None
+            told = _score(work, name, memory) if (fresh and score.due()) or look.due() else None
             if told is not None:
                 fresh = False
                 done["rows"] += told["rows"]
@@ -101,8 +102,8 @@ def _run(work: Offbeat, name: str, source: Source, over: Event, done: Counter[st
             )
 
 
-def _score(work: Offbeat, name: str) -> dict[str, Any] | None:
+def _score(work: Offbeat, name: str, memory: Memory) -> dict[str, Any] | None:
     try:
-        return work.score_all(name)
+        return work.score_all(name, memory=memory)
     except NoChampion:
         return {"rows": 0, "alerts": 0}  # records are kept until there is one
