@@ -99,6 +99,25 @@ class KafkaSource(Source):
                 raise Unavailable(f"Kafka at {self._servers} fell silent{self._trouble}")
         return work.batch(self._conform, _position(self._at), more=not self._at_end())
 
+    def waits(self, position: Mapping[str, Any]) -> bool:
+        """Say whether there is something that follows `position`; nothing is taken.
+
+        Raises:
+            Unavailable: the brokers do not answer.
+            ConfigError: there is no such topic.
+        """
+        offsets = _offsets(position)
+        try:
+            ends = {part: self._ends(part) for part in self._partitions()}
+        except client.KafkaException as error:
+            raise Unavailable(f"Kafka at {self._servers} does not answer: {_said(error)}") from error
+        return any(high > max(offsets.get(part, 0), low) for part, (low, high) in ends.items())
+
+    def _ends(self, part: Part) -> tuple[int, int]:
+        """Return the offsets of a partition's first message, and after its last."""
+        low, high = self._consumer.get_watermark_offsets(client.TopicPartition(*part), timeout=ANSWER)
+        return int(low), int(high)
+
     def stored(self, position: Mapping[str, Any]) -> None:
         """Tell the broker how far the store is."""
         told = [client.TopicPartition(*part, offset) for part, offset in _offsets(position).items()]
@@ -150,18 +169,18 @@ class KafkaSource(Source):
 
     def _check(self, part: Part, stored: int | None, work: Work, *, latest: bool) -> int:
         """Return where to begin in a partition, and say what of it was deleted before it was read."""
-        low, high = self._consumer.get_watermark_offsets(client.TopicPartition(*part), timeout=ANSWER)
+        low, high = self._ends(part)
         if stored is None:
-            return int(high if latest else low)
+            return high if latest else low
         if stored > high:
             log.get().warning("a topic was made anew", partition=_name(part), stored=stored, newest=high)
-            return int(low)
+            return low
         if stored < low:
             reason = (
                 f"{low - stored} messages were deleted before they were read: offsets {stored} to {low - 1}"
             )
             work.add(Reject(_name(part), stored, None, reason, b""))
-        return max(stored, int(low))
+        return max(stored, low)
 
     def _poll(self, most: int) -> list[Raw]:
         try:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
+    from pipeline.steps.arrivals import Arrivals
     from pipeline.steps.memory import Memory
 
 __all__ = ["Offbeat"]
@@ -37,6 +38,12 @@ class Offbeat(Workspace):
         from pipeline.steps.ingest import ingest
 
         return ingest(self, stream)
+
+    def arrivals(self, stream: str) -> Arrivals:
+        """Open what tells whether the stream's source has something to ingest."""
+        from pipeline.steps.arrivals import Arrivals
+
+        return Arrivals(self, stream)
 
     def live(self, stream: str, over: Event) -> dict[str, Any]:
         """Ingest, score, flag, watch and deliver as records come, until `over` is set."""
