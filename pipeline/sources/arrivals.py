@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from pipeline import clock
 from pipeline.config.models import FilesSource, HttpSource, KafkaSource, MqttSource, Stream
 from pipeline.errors import ConfigError
 from pipeline.sources.listing import files
@@ -111,7 +112,7 @@ class FolderArrivals(Arrivals):
         if not self._folder.is_dir():
             return False  # nothing has ever come
         before, self._told = self._told, {}
-        found, ripe = False, time.time() - self._settle
+        found, ripe = False, clock.now().timestamp() - self._settle
         for name, path in files(self._folder, self._pattern):
             mark = _mark(path)
             if mark[1] <= ripe:
