@@ -33,9 +33,10 @@ class Strip:
 
 @dataclass(frozen=True)
 class Lanes:
-    """Joints of every entity's rows from cell `begin` on [V, E, K], NaN where there is none.
+    """Joints of every entity's rows from cell `begin` on [V + 1, E, K], NaN where there is none.
 
-    `starts` [E, K] marks rows before which nothing belongs to the same series.
+    They are those of each view, and last what follows from them, their mean over their drift. `starts` [E, K]
+    marks rows before which nothing belongs to the same series.
     """
 
     begin: int
@@ -46,7 +47,7 @@ class Lanes:
     @classmethod
     def empty(cls, views: int, begin: int) -> Lanes:
         """Return lanes of nobody, from cell `begin` on."""
-        return cls(begin, (), np.zeros((views, 0, 0)), np.zeros((0, 0), np.bool_))
+        return cls(begin, (), np.zeros((views + 1, 0, 0)), np.zeros((0, 0), np.bool_))
 
     @property
     def stop(self) -> int:
@@ -58,7 +59,7 @@ class Lanes:
         return self.begin <= cell - rows and cell <= self.stop
 
     def before(self, strips: Sequence[Strip], cell: int, rows: int) -> Floats:
-        """Return what came before each strip in its series in the `rows` cells before `cell` [V, L, rows]."""
+        """Return what came before each strip in its series, `rows` cells before `cell` [V + 1, L, rows]."""
         found = np.full((len(self.joints), len(strips), rows), np.nan)
         place = {name: number for number, name in enumerate(self.entities)}
         pairs = [(i, place[s.entity]) for i, s in enumerate(strips) if s.cell < cell and s.entity in place]
@@ -73,7 +74,7 @@ class Lanes:
         return found
 
     def after(self, strips: Sequence[Strip], new: Sequence[Floats], cell: int, keep: int) -> Lanes | None:
-        """Return the last `keep` cells, with new joints [V, n] of each strip from `cell` on.
+        """Return the last `keep` cells, with new joints [V + 1, n] of each strip from `cell` on.
 
         None where that is too much to remember.
         """
@@ -116,25 +117,31 @@ def judge(
         none = [np.zeros((len(before.joints), 0)) for _ in strips]
         return [_nothing(each.shape[2]) for each in errors], before.after(strips, none, cell, keep)
     joints, share = detector.joints(np.concatenate(errors, axis=1))
-    new = np.split(joints, ends[:-1], axis=1)
-    laid = np.full((len(joints), len(strips), max(s.stop for s in strips) - cell), np.nan)
+    laid = np.full((len(joints) + 1, len(strips), max(s.stop for s in strips) - cell), np.nan)
     begins = [max(s.cell - cell, 0) for s in strips]
-    for lane, (begin, part) in enumerate(zip(begins, new, strict=True)):
-        laid[:, lane, begin : begin + part.shape[1]] = part
-    context = detector.context_rows
-    whole = np.concatenate([before.before(strips, cell, context), laid], axis=2)
-    found = detector.judge(whole, share, context)
+    spans = [slice(begin, begin + size) for begin, size in zip(begins, sizes, strict=True)]
+    for lane, (at, part) in enumerate(zip(spans, np.split(joints, ends[:-1], axis=1), strict=True)):
+        laid[:-1, lane, at] = part
+    known, memory, reach = (
+        before.before(strips, cell, detector.context_rows),
+        detector.memory,
+        detector.reach_rows,
+    )
+    lately = np.concatenate([known[:-1, :, reach:], laid[:-1]], axis=2)
+    laid[-1] = detector.followed(lately, memory)
+    found = detector.judge(np.concatenate([known[-1, :, memory:], laid[-1]], axis=1), share, reach)
     shares = np.split(share, ends[:-1])
     out = [
         Scored(found.score[lane, at], found.raw[lane, at], shares[lane], found.flag[lane, at])
-        for lane, at in enumerate(slice(b, b + n) for b, n in zip(begins, sizes, strict=True))
+        for lane, at in enumerate(spans)
     ]
-    return out, before.after(strips, new, cell, keep)
+    return out, before.after(strips, [laid[:, lane, at] for lane, at in enumerate(spans)], cell, keep)
 
 
 def remember(detector: Detector, strips: Sequence[Strip], cell: int, keep: int) -> Lanes | None:
     """Return lanes of strips alone, whose rows from `cell` on are whole."""
-    new = [detector.joints(s.errors[:, max(cell - s.cell, 0) :])[0] for s in strips]
+    joints = (detector.joints(s.errors[:, max(cell - s.cell, 0) :])[0] for s in strips)
+    new = [np.concatenate([each, detector.followed(each)[None]]) for each in joints]
     return Lanes.empty(len(detector.scale_), cell).after(strips, new, cell, keep)
 
 

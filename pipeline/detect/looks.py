@@ -18,6 +18,8 @@ from pipeline.errors import DataError
 
 SUPPORT, LEAST = 0.25, 4  # share of a span's rows that must be known, and how many of a short one's
 USUAL = 1.0  # the joint of a usual row
+MANY = 128  # rows of a series from which a rolling median is quicker than one by one
+BLOCK = 1024  # medians at once: bounds memory
 PRESENT = 16  # rows: what a longer look is over for must still show in one of so many
 
 Floats = NDArray[np.float64]
@@ -36,22 +38,39 @@ def reach(spans: Sequence[int], lookahead: int) -> tuple[int, int]:
     return sum(before) + sum(spans[:-1]), sum(later)
 
 
-def drift(joint: Floats, memory: int, usual: float) -> Floats:
-    """Return how many times its usual value the joint [..., T] has lately been: at least 1.
+def drift(joint: Floats, memory: int, usual: float, context: int = 0) -> Floats:
+    """Return how many times its usual value the joint [..., T] has lately been, from row `context` on.
 
-    Lately is the median of the last `memory` rows, so that what lasts less than half as long moves nothing;
-    with less than a quarter of them known, 1. It is above the usual value only where half the known rows are,
-    which is quickly counted: medians are looked for in those series alone.
+    It is at least 1. Lately is the median of the last `memory` rows, so that what lasts less than half as
+    long moves nothing; with less than a quarter of them known, 1. It is above the usual value only where half
+    the known rows are, which is quickly counted: medians are looked for there alone.
     """
     out = np.ones(joint.shape)
     if memory:
-        least = max(1, memory // 4)
         known, high = (_counted(rows, memory) for rows in (~np.isnan(joint), joint > usual))
-        for series in np.argwhere(((known >= least) & (2 * high >= known)).any(axis=-1)):
+        asked = (known >= max(1, memory // 4)) & (2 * high >= known)
+        asked[..., :context] = False
+        single = asked & (asked.sum(axis=-1, keepdims=True) < MANY) & (known == memory)
+        for series in np.argwhere((asked & ~single).any(axis=-1)):
             at = tuple(series)
-            lately = pd.Series(joint[at]).rolling(memory, min_periods=least).median().to_numpy()
-            out[at] = np.fmax(lately / usual, 1.0)
-    return out
+            lately = pd.Series(joint[at]).rolling(memory, min_periods=max(1, memory // 4)).median()
+            out[at] = np.fmax(lately.to_numpy() / usual, 1.0)
+            single[at] = False
+        out[single] = np.fmax(_medians(joint, memory, single) / usual, 1.0)
+    return out[..., context:]
+
+
+def _medians(joint: Floats, memory: int, asked: Bools) -> Floats:
+    """Return the median of the last `memory` rows, all of them known, at each row that is asked for [N]."""
+    found, places = np.empty(int(asked.sum())), np.nonzero(asked)
+    windows = np.lib.stride_tricks.sliding_window_view(joint, memory, axis=-1) if len(found) else joint
+    middle = ((memory - 1) // 2, memory // 2)
+    for begin in range(0, len(found), BLOCK):
+        part = slice(begin, begin + BLOCK)
+        *lane, row = (place[part] for place in places)
+        here = np.partition(windows[(*lane, row - memory + 1)], middle, axis=-1)
+        found[part] = (here[:, middle[0]] + here[:, middle[1]]) / 2
+    return found
 
 
 def _counted(rows: Bools, last: int) -> NDArray[np.int32]:

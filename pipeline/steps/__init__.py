@@ -139,11 +139,11 @@ class Offbeat(Workspace):
 
         return watch(self, stream, airflow_run=airflow_run)
 
-    def deliver(self) -> dict[str, Any]:
-        """Send the alerts that are due."""
+    def deliver(self, *, limit: timedelta = timedelta(minutes=5)) -> dict[str, Any]:
+        """Send the alerts that are due, for so long at most."""
         from pipeline.steps.deliver import deliver
 
-        return deliver(self)
+        return deliver(self, limit=limit)
 
     def maintain(self, stream: str) -> dict[str, Any]:
         """Compact the stream's tables and drop what is older than its retention."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Self
 
@@ -30,10 +31,10 @@ BATCH = 20_000  # records stored in one commit
 EVERY = 0.5  # seconds from one scoring to the next
 BEHIND = 10.0  # seconds after which is scored though more waits in the source
 IDLE = 0.05  # seconds to wait where nothing came
-LOOKED, DELIVERED, WATCHED, TENDED, TOLD = 10.0, 10.0, 30.0, 900.0, 60.0
+LOOKED, DELIVERED, WATCHED, TENDED, TOLD = 5.0, 2.0, 30.0, 900.0, 60.0
 """Seconds between looks for a new champion, deliveries of what failed before, looks of the watchdogs,
 compactions of the tables (a commit a second makes many small files), and lines in the log."""
-GRACE = 20.0  # seconds for a delivery under way to end; one that does not is repeated under its key
+SENDING = timedelta(seconds=10)  # that one delivery takes at most
 PATIENCE = (1.0, 60.0)
 """Seconds to wait after what may pass: the first time, and at most; doubled each time."""
 
@@ -71,7 +72,7 @@ class _Postman:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._told.set()
-        self._thread.join(GRACE)
+        self._thread.join(2 * SENDING.total_seconds())
 
     def tell(self) -> None:
         """Say that there is something to deliver, or see what became of what was."""
@@ -85,7 +86,7 @@ class _Postman:
             self._told.clear()
             with log.quiet():
                 try:
-                    self._work.deliver()
+                    self._work.deliver(limit=SENDING)
                 except OffbeatError as error:  # what is due stays due, and is tried again
                     log.get().error("not delivered", why=str(error))
 
