@@ -108,7 +108,7 @@ def _lookback(work: Workspace, stream: Stream, since: datetime, seen: list[dict[
 
 def _events(stream: Stream, scores: pa.Table, judged: Mapping[str, datetime]) -> Iterator[Event]:
     flagged = pc.unique(scores.filter(scores["flag"])["entity"])
-    scores = scores.filter(pc.is_in(scores["entity"], value_set=flagged.combine_chunks()))
+    scores = scores.filter(pc.is_in(scores["entity"], value_set=flagged))
     for entity in flagged.to_pylist():
         mine = scores.filter(pc.equal(scores["entity"], entity))
         yield from _of_entity(stream, entity, mine, judged[entity])

@@ -31,7 +31,9 @@ BATCH = 20_000  # records stored in one commit
 EVERY = 0.5  # seconds from one scoring to the next
 BEHIND = 10.0  # seconds after which is scored though more waits in the source
 IDLE = 0.05  # seconds to wait where nothing came
-LOOKED, DELIVERED, WATCHED, TENDED, TOLD = 5.0, 2.0, 30.0, 900.0, 60.0
+COMMIT = 0.2  # seconds from one commit to the next, at least: each costs as much, whatever it holds
+COMMITS = 500  # after which the tables are compacted: their open files take memory, and are looked through
+LOOKED, DELIVERED, WATCHED, TENDED, TOLD = 5.0, 2.0, 30.0, 300.0, 60.0
 """Seconds between looks for a new champion, deliveries of what failed before, looks of the watchdogs,
 compactions of the tables (a commit a second makes many small files), and lines in the log."""
 SENDING = timedelta(seconds=10)  # that one delivery takes at most
@@ -49,6 +51,10 @@ class _Pace:
     def begin(self) -> None:
         """Count from now on."""
         self.last = time.monotonic()
+
+    def wait(self, over: Event) -> None:
+        """Wait until it is time, or over."""
+        over.wait(max(0.0, self.last + self.every - time.monotonic()))
 
     def due(self) -> bool:
         now = time.monotonic()
@@ -120,12 +126,15 @@ def _run(work: Offbeat, name: str, source: Source, post: _Postman, over: Event, 
     store = work.observations(work.stream(name))
     state, fresh, memory = store.state(), True, Memory()
     score, behind, look, watch, tend, tell = map(_Pace, (EVERY, BEHIND, LOOKED, WATCHED, TENDED, TOLD))
+    commit, small = _Pace(COMMIT), 0
     while not over.is_set():
+        commit.wait(over)
         before = state
         state, more = advance(source, store, before, BATCH)
         if state is not before:
             done["received"] += state.totals.received - before.totals.received
-            fresh = True
+            fresh, small = True, small + 1
+            commit.begin()
         elif not fresh:
             over.wait(IDLE)
         with log.quiet():
@@ -140,7 +149,9 @@ def _run(work: Offbeat, name: str, source: Source, post: _Postman, over: Event, 
                 post.tell()
             if watch.due():
                 work.watch(name)
-            if tend.due():
+            if tend.due() or small >= COMMITS:
+                small = 0
+                tend.begin()
                 work.maintain(name)
                 state = store.state()
         if tell.due():
