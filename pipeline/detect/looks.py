@@ -47,8 +47,9 @@ def drift(joint: Floats, memory: int, usual: float, context: int = 0) -> Floats:
     """
     out = np.ones(joint.shape)
     if memory:
-        known, high = (_counted(rows, memory) for rows in (~np.isnan(joint), joint > usual))
-        asked = (known >= max(1, memory // 4)) & (2 * high >= known)
+        there = ~np.isnan(joint)
+        known, high = (_counted(rows, memory) for rows in (there, joint > usual))
+        asked = there & (known >= max(1, memory // 4)) & (2 * high >= known)
         asked[..., :context] = False
         single = asked & (asked.sum(axis=-1, keepdims=True) < MANY) & (known == memory)
         for series in np.argwhere((asked & ~single).any(axis=-1)):
