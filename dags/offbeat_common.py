@@ -11,12 +11,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import (
     Asset,
     AssetAny,
     AssetOrTimeSchedule,
+    AssetWatcher,
     Connection,
     CronDataIntervalTimetable,
     CronTriggerTimetable,
@@ -29,6 +30,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 from pipeline.config.schedule import parse_schedule
 from pipeline.errors import NoChampion, TerminalError
 from pipeline.log import redact
+
+if TYPE_CHECKING:
+    from pipeline.config.models import Stream
 
 log = logging.getLogger("offbeat.dags")
 
@@ -59,6 +63,16 @@ class Assets:
         self.model = Asset(f"offbeat://{stream}/model", group="offbeat")
         self.no_model = Asset(f"offbeat://{stream}/no-model", group="offbeat")
         self.anomalies = Asset(f"offbeat://{stream}/anomalies", group="offbeat")
+
+
+def arrivals_of(stream: Stream) -> list[Asset]:
+    """Return the asset that changes whenever something comes to the stream's source, where it is watched."""
+    if not stream.schedules.wake:
+        return []
+    from offbeat_arrivals import Arrivals  # of `plugins/`, which the triggerer knows too
+
+    watcher = AssetWatcher(name=f"arrivals of {stream.name}", trigger=Arrivals(stream.name))
+    return [Asset(f"offbeat://{stream.name}/arrivals", group="offbeat", watchers=[watcher])]
 
 
 def every(schedule: str) -> Any:

@@ -17,8 +17,10 @@ from offbeat_common import (
     START,
     TRAIN_POOL,
     Assets,
+    arrivals_of,
     every,
     intervals,
+    lend_connections,
     log,
     on_assets,
     outcomes,
@@ -54,9 +56,13 @@ def _arguments(step: str, stream: Stream, schedule: Any) -> dict[str, Any]:
 
 
 def ingest_dag(stream: Stream, assets: Assets) -> None:
-    """Register `ingest__<stream>`: source → observations and rejects."""
+    """Register `ingest__<stream>`: source → observations and rejects.
 
-    @dag(**_arguments("ingest", stream, every(stream.schedules.ingest)))
+    It runs on time; where the stream says so, besides when something has come: a wake may get lost.
+    """
+    schedule = on_assets(every(stream.schedules.ingest), *arrivals_of(stream))
+
+    @dag(**_arguments("ingest", stream, schedule))
     def ingest() -> None:
         @task(task_id="ingest", outlets=[assets.observations])
         def read() -> dict[str, Any]:
@@ -64,6 +70,7 @@ def ingest_dag(stream: Stream, assets: Assets) -> None:
             from pipeline.steps import Offbeat
 
             with outcomes():
+                lend_connections(stream.source.model_dump_json())
                 summary = Offbeat.open().ingest(stream.name)
             return unless_news(get_current_context(), summary, "stored")
 

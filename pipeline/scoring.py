@@ -16,14 +16,18 @@ import pyarrow as pa
 
 from pipeline.detect import (
     Detector,
+    Lanes,
     PaymentDetector,
     Payments,
     RowMeans,
     Scored,
+    Strip,
     channel_errors,
     contributions,
     squared_errors,
 )
+from pipeline.detect.lanes import judge as judge_side_by_side
+from pipeline.detect.lanes import remember
 from pipeline.models.windows import hide_latest
 from pipeline.prepare import Preparer, Series, Windows, load_preparer
 from pipeline.schemas import SCORES, TIME
@@ -36,6 +40,7 @@ if TYPE_CHECKING:
 
     Reconstruct = Callable[[NDArray[np.float32], NDArray[np.float32]], dict[str, NDArray[np.float32]]]
 
+LATE = 1024  # rows beyond what looks reach back to that are remembered for late records, at most
 CHUNK = 4096  # windows reconstructed at once: bounds memory, changes no number
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -248,13 +253,66 @@ class Scorer:
         A row that a look still waits for has no score yet: NaN. `until` may lie after the last record.
         Entities that are not `mine` are not scored; what they paid at the same terminals counts still.
         """
+        made = self._made(records, start and start - self.smoothing, until, mine)
+        return self._judged(made, score_series(self.detector, made), until)
+
+    def follow(
+        self,
+        records: pa.Table,
+        lanes: Lanes | None,
+        *,
+        start: datetime,
+        until: datetime | None = None,
+        mine: Callable[[str], bool] | None = None,
+    ) -> tuple[list[Judged], Lanes | None]:
+        """Judge records of sensors as `judge` does, and remember what the next call need not make again.
+
+        With `lanes` that `reaches` says yes of, `records` go back by the preparer's context alone. Lanes must
+        be of this scorer, and no row before `start` may have changed since.
+        """
+        assert isinstance(self.detector, Detector)
+        step, keep = self.preparer.step_us or 1, self._kept_rows
+        if not self.reaches(lanes, start) or lanes is None:
+            since = start - self.smoothing
+            made = self._made(records, since, until, mine)
+            left = remember(self.detector, _strips(made, step), _cell(since, step), keep)
+            return self._judged(made, score_series(self.detector, made), until), left
+        made = self._made(records, start, until, mine)
+        first = _cell(start, step)
+        scored, left = judge_side_by_side(self.detector, _strips(made, step), first, lanes, keep)
+        return self._judged([_from(rows, first * step) for rows in made], scored, until), left
+
+    def reaches(self, lanes: Lanes | None, start: datetime) -> bool:
+        """Tell whether what is remembered is enough to judge rows from `start` on."""
+        if lanes is None or not isinstance(self.detector, Detector):
+            return False
+        return lanes.reaches(_cell(start, self.preparer.step_us or 1), self.detector.context_rows)
+
+    @property
+    def _kept_rows(self) -> int:
+        """Rows to remember: what looks reach back to, from the earliest row that may yet change."""
+        assert isinstance(self.detector, Detector)
+        late = self.stream.lateness // ((self.preparer.step_us or 1) * _MICROSECOND)
+        return self.detector.context_rows + self.stream.window.delay + 2 + self._later_rows + min(late, LATE)
+
+    def _made(
+        self,
+        records: pa.Table,
+        since: datetime | None,
+        until: datetime | None,
+        mine: Callable[[str], bool] | None,
+    ) -> list[Rows]:
         series = self.preparer.transform(records, until=micros(until) if until else None)
         series = series if mine is None else [s for s in series if mine(s.entity)]
-        since = micros(start - self.smoothing) if start else None
-        made = reconstruct(self.stream, self.preparer, series, self.model, since=since)
-        final = self._final(series, until)
-        judged = zip(made, score_series(self.detector, made), strict=True)
-        return [Judged(rows, _settled(scored, rows.series.time <= final)) for rows, scored in judged]
+        begin = None if since is None else micros(since)
+        return reconstruct(self.stream, self.preparer, series, self.model, since=begin)
+
+    def _judged(self, made: Sequence[Rows], scored: Sequence[Scored], until: datetime | None) -> list[Judged]:
+        final = self._final([rows.series for rows in made], until)
+        return [
+            Judged(rows, _settled(each, rows.series.time <= final))
+            for rows, each in zip(made, scored, strict=True)
+        ]
 
     def _final(self, series: Sequence[Series], until: datetime | None) -> int:
         """Return the last time, microseconds UTC, whose looks have all the rows they wait for."""
@@ -268,6 +326,21 @@ class Scorer:
     @property
     def _later_rows(self) -> int:
         return self.detector.later_rows if isinstance(self.detector, Detector) else 0
+
+
+def _cell(moment: datetime, step: int) -> int:
+    """Return the number of the first cell that begins at `moment` or later."""
+    return -(-micros(moment) // step)
+
+
+def _strips(made: Sequence[Rows], step: int) -> list[Strip]:
+    return [Strip(r.series.entity, int(r.series.time[0]) // step, r.errors) for r in made]
+
+
+def _from(rows: Rows, since: int) -> Rows:
+    """Return the rows from `since` on (microseconds UTC)."""
+    first = int(np.searchsorted(rows.series.time, since))
+    return Rows(rows.series.rows(first, len(rows.series)), rows.errors[:, first:], rows.expected[first:])
 
 
 def _settled(scored: Scored, final: NDArray[np.bool_]) -> Scored:
@@ -294,34 +367,41 @@ def score_table(
     transactions every entity: `mine` says which of them are scored.
     """
     scorer = Scorer.of(bundle, stream)
-    first = micros(start) if start else None
-    parts = [
-        _table(judged, scorer.stream.channels, first, version)
-        for judged in scorer.judge(records, start=start, until=until, mine=mine)
-    ]
-    return pa.concat_tables(parts) if parts else SCORES.empty_table()
+    judged = scorer.judge(records, start=start, until=until, mine=mine)
+    return tabulate(judged, scorer.stream.channels, start=start, version=version)
 
 
-def _table(judged: Judged, channels: Sequence[str], first: int | None, version: int) -> pa.Table:
-    series, scored = judged.rows.series, judged.scored
-    keep = ~np.isnan(scored.score)
-    if first is not None:
-        keep &= series.time >= first
-    time = pa.array(series.time[keep], pa.int64()).cast(TIME)
-    count, ids = len(time), series.ids
+def tabulate(
+    judged: Sequence[Judged], channels: Sequence[str], *, start: datetime | None = None, version: int = 0
+) -> pa.Table:
+    """Return judged rows from `start` on that have a score, as rows of schema SCORES, in their order."""
+    if not judged:
+        return SCORES.empty_table()
+    series, scored = [j.rows.series for j in judged], [j.scored for j in judged]
+    time, score = np.concatenate([s.time for s in series]), np.concatenate([s.score for s in scored])
+    keep = ~np.isnan(score)
+    if start is not None:
+        keep &= time >= micros(start)
+    owner = np.repeat(np.arange(len(series)), [len(s) for s in series])[keep]
+    moments = pa.array(time[keep], pa.int64()).cast(TIME)
+    known = [s.ids for s in series if s.ids is not None]
+    ids = pa.array(np.concatenate(known)[keep], pa.string()) if known else pa.nulls(len(owner), pa.string())
     return pa.table(
         {
-            "entity": pa.array([series.entity]).take(pa.array(np.zeros(count, np.int64))),
-            "time": time,
-            "id": pa.nulls(count, pa.string()) if ids is None else pa.array(ids[keep], pa.string()),
-            "score": scored.score[keep],
-            "raw": scored.raw[keep],
-            "flag": scored.flag[keep],
+            "entity": pa.array([s.entity for s in series], pa.string()).take(pa.array(owner)),
+            "time": moments,
+            "id": ids,
+            "score": score[keep],
+            "raw": np.concatenate([s.raw for s in scored])[keep],
+            "flag": np.concatenate([s.flag for s in scored])[keep],
             "contributions": contributions(
-                scored.share[keep], judged.rows.expected[keep], series.actual[keep], channels
+                np.concatenate([s.share for s in scored])[keep],
+                np.concatenate([j.rows.expected for j in judged])[keep],
+                np.concatenate([s.actual for s in series])[keep],
+                channels,
             ),
-            "version": pa.array(np.full(count, version, np.int32)),
-            "date": time.cast(pa.date32()),
+            "version": pa.array(np.full(len(owner), version, np.int32)),
+            "date": moments.cast(pa.date32()),
         },
         schema=SCORES,
     )

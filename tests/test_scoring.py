@@ -14,7 +14,7 @@ from pipeline.config.models import parse_stream
 from pipeline.detect import Detector, HeldOut
 from pipeline.learning import learn
 from pipeline.schemas import TIME, records
-from pipeline.scoring import Scorer, micros, score_table
+from pipeline.scoring import Scorer, micros, moment, score_table, tabulate
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 SENSOR = """{"name": "plant", "kind": "sensor", "source": {"path": "x"},
@@ -199,6 +199,41 @@ def test_a_slice_needs_only_its_context_whatever_the_looks(pumps, name):
         found |= judged(scorer, part, begin, until, end)
     same(found, {key: value for key, value in whole.items() if key[1] >= micros(first)})
     assert len(found) > minutes / 2
+
+
+@pytest.mark.parametrize("name", [*LOOKS][-2:])
+def test_going_on_from_what_is_remembered_equals_scoring_whole(pumps, name):
+    """Records come out of order by up to ten minutes, pump b is silent for an hour and then begins anew."""
+    looks, minutes, _ = LOOKS[name]
+    scorer, rows, rng = scorer_of(pumps, **looks), plant(minutes), np.random.default_rng(4)
+    time = rows["time"].cast(pa.int64()).to_numpy()
+    hour = (time >= micros(START + timedelta(minutes=1500))) & (
+        time < micros(START + timedelta(minutes=1560))
+    )
+    rows = rows.filter(pa.array(~(hour & (rows["entity"].to_numpy(zero_copy_only=False) == "b"))))
+    time = rows["time"].cast(pa.int64()).to_numpy()
+    order = np.argsort(time + rng.integers(0, 600_000_000, len(time)) * (rng.random(len(time)) < 0.05))
+    whole, last = judged(scorer, rows, until=newest(rows)), newest(rows)
+    found, lanes, reused, begun = {}, None, 0, START + scorer.context
+    cuts = [int(np.searchsorted(time[order], micros(begun))), *range(1000, len(order), 97), len(order)]
+    watermark = None
+    for first, stop in pairwise(sorted({0, *cuts})):
+        come = rows.take(pa.array(np.sort(order[:stop])))
+        touched = moment(int(time[order[first:stop]].min()))
+        start = min(watermark or touched, touched) - scorer.settle
+        start, lanes = (begun, None) if start < begun else (start, lanes)
+        watermark = newest(come) if watermark is None else max(watermark, newest(come))
+        if watermark <= begun:
+            continue
+        ready = scorer.reaches(lanes, start)
+        reused += ready
+        near = start - (scorer.preparer.context if ready else scorer.context)
+        some, lanes = scorer.follow(between(come, near, watermark), lanes, start=start, until=watermark)
+        table = tabulate(some, scorer.stream.channels, start=start).to_pylist()
+        found |= {(r["entity"], micros(r["time"])): (r["score"], r["raw"], r["flag"]) for r in table}
+    assert reused > 10
+    assert watermark == last
+    same(found, {key: value for key, value in whole.items() if key[1] >= micros(begun)})
 
 
 def test_rows_that_wait_have_no_score_and_then_never_change(pumps):

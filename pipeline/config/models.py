@@ -195,6 +195,9 @@ class Schedules(Strict):
 
     ingest: Schedule = "5m"
     """How often new records are looked for."""
+    wake: bool = False
+    """Ingest besides, and at once, when something has come: of `kafka`, `mqtt`, `files` and `http`; needs
+    Airflow's triggerer."""
     train: Schedule = "7d"
     """How often a challenger is trained."""
     score: Schedule = "1h"
@@ -262,6 +265,14 @@ class StreamBase(Strict):
     def _files_unless_said(cls, data: Any) -> Any:
         source = data.get("source") if isinstance(data, Mapping) else None
         return {**data, "source": {"type": "files", **source}} if isinstance(source, Mapping) else data
+
+    @model_validator(mode="after")
+    def _woken(self) -> Self:
+        if self.schedules.wake and self.source.type == "sql":
+            raise at(
+                "schedules", "wake", problem="a table tells nobody what came: only its schedule can look"
+            )
+        return self
 
 
 class SensorStream(StreamBase):

@@ -7,6 +7,7 @@ who contributed, and events. Pure functions and frozen thresholds: no files, no 
 from pipeline.detect.contributions import contributions
 from pipeline.detect.detector import Detector, HeldOut, Scored
 from pipeline.detect.events import events
+from pipeline.detect.lanes import Lanes, Strip
 from pipeline.detect.onset import onsets
 from pipeline.detect.payments import PaymentDetector, Payments
 from pipeline.detect.rows import RowMeans, channel_errors, squared_errors
@@ -15,10 +16,12 @@ from pipeline.detect.threshold import Threshold
 __all__ = [
     "Detector",
     "HeldOut",
+    "Lanes",
     "PaymentDetector",
     "Payments",
     "RowMeans",
     "Scored",
+    "Strip",
     "Threshold",
     "channel_errors",
     "contributions",

@@ -117,7 +117,7 @@ class Detector:
     @property
     def context_rows(self) -> int:
         """Earlier rows that the first row to be scored needs."""
-        return self.memory + reach(self.spans, self.lookahead)[0]
+        return self.memory + self.reach_rows
 
     @property
     def later_rows(self) -> int:
@@ -163,7 +163,7 @@ class Detector:
         parts = (calibrate.parts(self._units(sample[v], v), self.top_, self._measured) for v in range(views))
         self.usual_ = np.stack([_usual(each) for each in parts])
         self.median_ = np.array([_median(self._view(sample[v], v)) for v in range(views)])
-        joint = [self._judge(h.errors)[0] for h in held_out]
+        joint = [self.followed(self.joints(h.errors)[0]) for h in held_out]
         self.thresholds_ = []
         for number in range(len(self.spans)):
             seen = [looks(each, self.spans, self.lookahead) for each in joint]
@@ -200,18 +200,69 @@ class Detector:
         Raises:
             DataError: as many views and channels were not learned.
         """
-        if (errors.shape[0], errors.shape[2]) != self.scale_.shape:
+        joints, share = self.joints(errors)
+        return self.judge(self.followed(joints), share)
+
+    def joints(self, errors: Errors) -> tuple[Floats, NDArray[np.float32]]:
+        """Return each view's joint of each row [V, T], and its channels' shares [T, C]: rows on their own.
+
+        Args:
+            errors: squared errors per view and channel [V, T, C], NaN where there is none.
+
+        Raises:
+            DataError: as many views and channels were not learned.
+        """
+        views, rows, channels = errors.shape
+        if (views, channels) != self.scale_.shape:
             known = " views and ".join(map(str, self.scale_.shape))
             raise DataError(f"errors [V, T, C] {errors.shape} to judge; learned were {known} channels")
-        joint, share = self._judge(errors)
+        joints, share = np.empty((views, rows)), np.empty((rows, channels), np.float32)
+        for block in calibrate.blocks(rows):
+            power = np.zeros(share[block].shape)
+            for view in range(views):
+                units = self._units(errors[view, block], view)
+                joints[view, block] = self._of_units(units, view)
+                power = power + np.square(units, dtype=np.float64)
+            share[block] = calibrate.shares(power)
+        return joints, share
+
+    def followed(self, joints: Floats, context: int = 0) -> Floats:
+        """Return the joint of rows [..., T] from row `context` on: the mean over views, each over its drift.
+
+        Args:
+            joints: of each view and row in time order [V, ..., T], of one series or several side by side; a
+                row that is not there is NaN, as one in a gap.
+            context: the first rows, at least `memory`, which serve the others.
+        """
+        followed = [
+            one[..., context:] / drift(one, self.memory, usual, context)
+            for one, usual in zip(joints, self.median_, strict=True)
+        ]
+        return np.asarray(sum(followed) / len(joints))
+
+    def judge(self, joint: Floats, share: NDArray[np.float32], context: int = 0) -> Scored:
+        """Judge rows by what they and those around them are.
+
+        Args:
+            joint: of each row in time order, as `followed` gives it [..., T].
+            share: of the rows to be judged, handed on.
+            context: the first rows, which serve the looks of the others and are not judged themselves.
+        """
         seen = looks(joint, self.spans, self.lookahead)
         reached = np.array([threshold.value for threshold in self.thresholds_])
+        highest = np.fmax.reduce([look / least for look, least in zip(seen, reached, strict=True)])
+        flag = flags(joint, seen, reached, self.spans, self.lookahead)
         return Scored(
-            score=np.fmax.reduce(seen / reached[:, None], axis=0).astype(np.float32),
-            raw=(joint / self.threshold_.value).astype(np.float32),
+            score=highest[..., context:].astype(np.float32),
+            raw=(joint / self.threshold_.value)[..., context:].astype(np.float32),
             share=share,
-            flag=flags(joint, seen, reached, self.spans, self.lookahead),
+            flag=flag[..., context:],
         )
+
+    @property
+    def reach_rows(self) -> int:
+        """Earlier rows that the first row's looks need."""
+        return reach(self.spans, self.lookahead)[0]
 
     @property
     def _measured(self) -> NDArray[np.bool_]:
@@ -220,22 +271,6 @@ class Detector:
     def _units(self, errors: Errors, view: int) -> NDArray[np.float32]:
         units = calibrate.roots(errors, self.slack_) / self.scale_[view].astype(np.float32)
         return np.asarray(np.minimum(units, calibrate.UNIT_CAP))
-
-    def _judge(self, errors: Errors) -> tuple[Floats, NDArray[np.float32]]:
-        """Return the joint of each row [T], and its channels' shares [T, C]."""
-        views, rows, channels = errors.shape
-        joint, share = np.empty((views, rows)), np.empty((rows, channels), np.float32)
-        for block in calibrate.blocks(rows):
-            power = np.zeros(share[block].shape)
-            for view in range(views):
-                units = self._units(errors[view, block], view)
-                joint[view, block] = self._of_units(units, view)
-                power = power + np.square(units, dtype=np.float64)
-            share[block] = calibrate.shares(power)
-        followed = [
-            one / drift(one, self.memory, usual) for one, usual in zip(joint, self.median_, strict=True)
-        ]
-        return np.asarray(sum(followed) / views), share
 
     def _of_units(self, units: NDArray[np.float32], view: int) -> Floats:
         mean, top = calibrate.parts(units, self.top_, self._measured)

@@ -1,7 +1,8 @@
 """Moving averages of one joint score over several spans: sharp faults show in short ones, faint ones in long.
 
-In: one number per row, NaN in a gap. Out: its averages over each span, and which rows are flagged by them. A
-row depends on the rows within `reach` of it and on nothing else: slices give the same bits as the whole.
+In: one number per row, NaN in a gap; of one series [T], or of several side by side [E, T]. Out: its averages
+over each span, and which rows are flagged by them. A row depends on the rows within `reach` of it and on
+nothing else: slices give the same bits as the whole, and rows that are not there the same as rows in a gap.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from pipeline.errors import DataError
 
 SUPPORT, LEAST = 0.25, 4  # share of a span's rows that must be known, and how many of a short one's
 USUAL = 1.0  # the joint of a usual row
+MANY = 128  # rows of a series from which a rolling median is quicker than one by one
+BLOCK = 1024  # medians at once: bounds memory
 PRESENT = 16  # rows: what a longer look is over for must still show in one of so many
 
 Floats = NDArray[np.float64]
@@ -35,16 +38,48 @@ def reach(spans: Sequence[int], lookahead: int) -> tuple[int, int]:
     return sum(before) + sum(spans[:-1]), sum(later)
 
 
-def drift(joint: Floats, memory: int, usual: float) -> Floats:
-    """Return how many times its usual value the joint [T] has lately been: at least 1.
+def drift(joint: Floats, memory: int, usual: float, context: int = 0) -> Floats:
+    """Return how many times its usual value the joint [..., T] has lately been, from row `context` on.
 
-    Lately is the median of the last `memory` rows, so that what lasts less than half as long moves nothing;
-    with less than a quarter of them known, 1.
+    It is at least 1. Lately is the median of the last `memory` rows, so that what lasts less than half as
+    long moves nothing; with less than a quarter of them known, 1. It is above the usual value only where half
+    the known rows are, which is quickly counted: medians are looked for there alone.
     """
-    if not memory:
-        return np.ones(len(joint))
-    lately = pd.Series(joint).rolling(memory, min_periods=max(1, memory // 4)).median().to_numpy()
-    return np.fmax(lately / usual, 1.0)
+    out = np.ones(joint.shape)
+    if memory:
+        there = ~np.isnan(joint)
+        known, high = (_counted(rows, memory) for rows in (there, joint > usual))
+        asked = there & (known >= max(1, memory // 4)) & (2 * high >= known)
+        asked[..., :context] = False
+        single = asked & (asked.sum(axis=-1, keepdims=True) < MANY) & (known == memory)
+        for series in np.argwhere((asked & ~single).any(axis=-1)):
+            at = tuple(series)
+            lately = pd.Series(joint[at]).rolling(memory, min_periods=max(1, memory // 4)).median()
+            out[at] = np.fmax(lately.to_numpy() / usual, 1.0)
+            single[at] = False
+        out[single] = np.fmax(_medians(joint, memory, single) / usual, 1.0)
+    return out[..., context:]
+
+
+def _medians(joint: Floats, memory: int, asked: Bools) -> Floats:
+    """Return the median of the last `memory` rows, all of them known, at each row that is asked for [N]."""
+    found, places = np.empty(int(asked.sum())), np.nonzero(asked)
+    windows = np.lib.stride_tricks.sliding_window_view(joint, memory, axis=-1) if len(found) else joint
+    middle = ((memory - 1) // 2, memory // 2)
+    for begin in range(0, len(found), BLOCK):
+        part = slice(begin, begin + BLOCK)
+        *lane, row = (place[part] for place in places)
+        here = np.partition(windows[(*lane, row - memory + 1)], middle, axis=-1)
+        found[part] = (here[:, middle[0]] + here[:, middle[1]]) / 2
+    return found
+
+
+def _counted(rows: Bools, last: int) -> NDArray[np.int32]:
+    """Return how many of the last so many rows are true [..., T]."""
+    total = np.cumsum(rows, axis=-1, dtype=np.int32)
+    count = total.copy()
+    count[..., last:] -= total[..., :-last]
+    return count
 
 
 def check(spans: Sequence[int]) -> None:
@@ -55,7 +90,7 @@ def check(spans: Sequence[int]) -> None:
 
 
 def looks(joint: Floats, spans: Sequence[int], lookahead: int) -> Floats:
-    """Average `joint` [T] over each of `spans` [S, T], centred as far as `lookahead` rows allow.
+    """Average `joint` [..., T] over each of `spans` [S, ..., T], centred as far as `lookahead` rows allow.
 
     Missing rows are left out of an average; a row that is missing itself has none (NaN), nor has one that
     knows less than a quarter of a span of more than 16 rows. In a shorter one, and in the shortest, it has:
@@ -66,23 +101,24 @@ def looks(joint: Floats, spans: Sequence[int], lookahead: int) -> Floats:
     check(spans)
     known = ~np.isnan(joint)
     pad = max(ahead(span, lookahead) for span in spans)
-    total = np.concatenate([np.where(known, joint, 0.0), np.zeros(pad)])
-    count = np.concatenate([known.astype(np.float64), np.zeros(pad)])
-    out, width = np.full((len(spans), len(joint)), np.nan), 1
+    nothing, rows = np.zeros((*joint.shape[:-1], pad)), joint.shape[-1]
+    total = np.concatenate([np.where(known, joint, 0.0), nothing], axis=-1)
+    count = np.concatenate([known.astype(np.float64), nothing], axis=-1)
+    out, width = np.full((len(spans), *joint.shape), np.nan), 1
     for number, span in enumerate(spans):
         total, count = (_trailing(sums, width, span // width) for sums in (total, count))
         width, shift = span, ahead(span, lookahead)
-        here = slice(shift, shift + len(joint))
+        here = slice(shift, shift + rows)
         least = max(SUPPORT * span, min(LEAST, span))
-        enough = known & (count[here] >= least) if number and span > PRESENT else known
-        sums, rows = total[here][enough], count[here][enough]
-        fill = np.maximum(least - rows, 0.0)
-        out[number, enough] = (sums + fill * np.minimum(sums / rows, USUAL)) / (rows + fill)
+        enough = known & (count[..., here] >= least) if number and span > PRESENT else known
+        sums, there = total[..., here][enough], count[..., here][enough]
+        fill = np.maximum(least - there, 0.0)
+        out[number][enough] = (sums + fill * np.minimum(sums / there, USUAL)) / (there + fill)
     return out
 
 
 def flags(joint: Floats, seen: Floats, reached: Floats, spans: Sequence[int], lookahead: int) -> Bools:
-    """Return the rows [T] over the threshold that still show it, and not only because of what is over.
+    """Return the rows [..., T] over the threshold that still show it, and not only because of what is over.
 
     A row that is over in the shortest look is flagged. One that is over in a longer look must be as far up in
     one of at most 16 rows as well; and it must not be over because of rows that shorter looks, of at most 16
@@ -90,14 +126,14 @@ def flags(joint: Floats, seen: Floats, reached: Floats, spans: Sequence[int], lo
     spike or a short fault would else go on being flagged for as long as the longest look remembers it.
 
     Args:
-        joint: of each row [T].
-        seen: its `looks` [S, T].
+        joint: of each row [..., T].
+        seen: its `looks` [S, ..., T].
         reached: what each look must reach [S].
         spans: of the looks.
         lookahead: of the looks.
     """
     with np.errstate(invalid="ignore"):
-        over = seen >= reached[:, None]
+        over = np.stack([look >= least for look, least in zip(seen, reached, strict=True)])
         sharp = flagged = over[0]
         for number in range(1, len(spans)):
             present = seen[min(number, at_present(spans))] >= reached[number]
@@ -117,6 +153,6 @@ def at_present(spans: Sequence[int]) -> int:
 def _trailing(sums: Floats, width: int, times: int) -> Floats:
     """Return, from sums over the last `width` rows, those over the last `width * times`."""
     out = sums.copy()
-    for back in range(width, min(width * times, len(sums)), width):
-        out[back:] += sums[:-back]
+    for back in range(width, min(width * times, sums.shape[-1]), width):
+        out[..., back:] += sums[..., :-back]
     return out

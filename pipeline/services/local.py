@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from pipeline.config.loader import load_project
 from pipeline.errors import Unavailable
 from pipeline.home import Home
 from pipeline.services import processes, settings
@@ -50,7 +51,7 @@ def start(
     home: Home,
     *,
     mlflow: bool = True,
-    triggerer: bool = False,
+    triggerer: bool | None = None,
     simulate: tuple[str, ...] | None = None,
     addresses: Addresses | None = None,
     parallelism: int = 4,
@@ -58,7 +59,8 @@ def start(
 ) -> Running:
     """Start Airflow, MLflow's server and, given its arguments, the simulator; wait until they answer.
 
-    Servers that run already are left as they are.
+    Servers that run already are left as they are. Left out, `triggerer` is started where a stream asks to be
+    woken.
 
     Raises:
         Unavailable: one did not come up; with the end of its log. What had been started is stopped again.
@@ -68,6 +70,8 @@ def start(
     where = up or addresses or Addresses.choose()
     settings.save_addresses(home, where)
     env = settings.environment(home, where, parallelism=parallelism)
+    if triggerer is None:
+        triggerer = any(stream.schedules.wake for stream in load_project(home.configs).streams.values())
     client = Airflow(where.airflow_url, settings.USER, settings.password(home))
     try:
         if mlflow and _ours(home, where):

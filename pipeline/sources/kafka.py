@@ -124,15 +124,22 @@ class KafkaSource(Source):
 
         Raises:
             Unavailable: the brokers do not answer within `ASK` seconds.
+            ConfigError: there is no such topic.
         """
         at, ends, waiting = _offsets(position), time.monotonic() + ASK, 0
         with self._answering():
             topics = self._consumer.list_topics(timeout=ASK).topics
+            if missing := self._missing(topics):
+                raise _no_topic(missing[0], topics)
             for part in self._chosen(topics):
-                left = max(ends - time.monotonic(), 0.01)
-                low, high = self._consumer.get_watermark_offsets(client.TopicPartition(*part), timeout=left)
+                low, high = self._ends(part, max(ends - time.monotonic(), 0.01))
                 waiting += max(high - max(at.get(part, low), low), 0)
         return waiting
+
+    def _ends(self, part: Part, timeout: float = ANSWER) -> tuple[int, int]:
+        """Return the offsets of a partition's first message, and after its last."""
+        low, high = self._consumer.get_watermark_offsets(client.TopicPartition(*part), timeout=timeout)
+        return int(low), int(high)
 
     def stored(self, position: Mapping[str, Any]) -> None:
         """Tell the broker how far the store is."""
@@ -178,8 +185,7 @@ class KafkaSource(Source):
         ends = time.monotonic() + SETTLED
         while missing := self._missing(found := self._consumer.list_topics(timeout=ANSWER).topics):
             if time.monotonic() > ends:  # a broker that has just started does not know its topics yet
-                known = ", ".join(sorted(found)[:12]) or "a topic"
-                raise ConfigError(f"no topic {missing[0]}", key="source.topics", expected=known)
+                raise _no_topic(missing[0], found)
             time.sleep(POLL)
         return self._chosen(found)
 
@@ -193,18 +199,18 @@ class KafkaSource(Source):
 
     def _check(self, part: Part, stored: int | None, work: Work, *, latest: bool) -> int:
         """Return where to begin in a partition, and say what of it was deleted before it was read."""
-        low, high = self._consumer.get_watermark_offsets(client.TopicPartition(*part), timeout=ANSWER)
+        low, high = self._ends(part)
         if stored is None:
-            return int(high if latest else low)
+            return high if latest else low
         if stored > high:
             log.get().warning("a topic was made anew", partition=_name(part), stored=stored, newest=high)
-            return int(low)
+            return low
         if stored < low:
             reason = (
                 f"{low - stored} messages were deleted before they were read: offsets {stored} to {low - 1}"
             )
             work.add(Reject(_name(part), stored, None, reason, b""))
-        return max(stored, int(low))
+        return max(stored, low)
 
     def _poll(self, most: int) -> list[Raw]:
         try:
@@ -234,6 +240,11 @@ class KafkaSource(Source):
             self._reached.add(part)
         else:
             raise Unavailable(f"Kafka at {self._servers}: {_name(part)}: {error.str()}")
+
+
+def _no_topic(topic: str, found: Mapping[str, Any]) -> ConfigError:
+    known = ", ".join(sorted(found)[:12]) or "a topic"
+    return ConfigError(f"no topic {topic}", key="source.topics", expected=known)
 
 
 def _not_told(error: client.KafkaError | None, _: object) -> None:

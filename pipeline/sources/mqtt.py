@@ -61,6 +61,7 @@ class MqttSource(Source):
     """Subscribes to topics, under a session that stays."""
 
     keeps = "a broker of MQTT sends nothing twice that was acknowledged: only what is stored was scored again"
+    _passing = False  # whether the session ends with the connection
 
     def __init__(self, stream: Stream, config: Config, base: Path) -> None:
         self.config, self._base = config, base
@@ -166,7 +167,7 @@ class MqttSource(Source):
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._session,
-            clean_session=None if five else False,
+            clean_session=None if five else self._passing,
             protocol=mqtt.MQTTv5 if five else mqtt.MQTTv311,
             manual_ack=True,
             reconnect_on_failure=False,

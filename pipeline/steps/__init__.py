@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from pipeline.steps.arrivals import Arrivals
+    from pipeline.steps.memory import Memory
 
 __all__ = ["Offbeat"]
 
@@ -36,6 +40,12 @@ class Offbeat(Workspace):
         from pipeline.steps.ingest import ingest
 
         return ingest(self, stream)
+
+    def arrivals(self, stream: str) -> Arrivals:
+        """Open what tells whether the stream's source has something to ingest."""
+        from pipeline.steps.arrivals import Arrivals
+
+        return Arrivals(self, stream)
 
     def live(self, stream: str, over: Event) -> dict[str, Any]:
         """Ingest, score, flag, watch and deliver as records come, until `over` is set."""
@@ -120,14 +130,23 @@ class Offbeat(Workspace):
         )
 
     def score_all(
-        self, stream: str, *, start: When = None, end: When = None, silent: bool = False
+        self,
+        stream: str,
+        *,
+        start: When = None,
+        end: When = None,
+        silent: bool = False,
+        memory: Memory | None = None,
     ) -> dict[str, Any]:
-        """Plan, score every shard and flag, in this process."""
-        rows = flags = 0
-        for shard in self.plan(stream, start, end):
-            done = self.score(stream, **shard)
+        """Plan, score every shard and flag, in this process; one that stays hands in its `memory`."""
+        from pipeline.steps.flag import flag
+        from pipeline.steps.score import plan, score
+
+        begin, until, rows, flags = _aware(start), _aware(end), 0, 0
+        for each in plan(self, stream, begin, until, memory):
+            done = score(self, stream, shard=each["shard"], start=begin, end=until, memory=memory)
             rows, flags = rows + done["rows"], flags + done["flags"]
-        found = self.flag(stream, start=start, end=end, silent=silent)
+        found = flag(self, stream, start=begin, end=until, silent=silent, memory=memory)
         return {**found, "rows": rows, "flags": flags}
 
     def watch(self, stream: str, *, airflow_run: str | None = None) -> dict[str, Any]:
@@ -136,11 +155,11 @@ class Offbeat(Workspace):
 
         return watch(self, stream, airflow_run=airflow_run)
 
-    def deliver(self) -> dict[str, Any]:
-        """Send the alerts that are due."""
+    def deliver(self, *, limit: timedelta = timedelta(minutes=5)) -> dict[str, Any]:
+        """Send the alerts that are due, for so long at most."""
         from pipeline.steps.deliver import deliver
 
-        return deliver(self)
+        return deliver(self, limit=limit)
 
     def maintain(self, stream: str) -> dict[str, Any]:
         """Compact the stream's tables and drop what is older than its retention."""

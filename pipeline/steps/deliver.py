@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from pipeline.workspace import Workspace
 
 
-def deliver(work: Workspace) -> dict[str, Any]:
-    """Send what is due; return how many were sent, failed and given up."""
+def deliver(work: Workspace, *, limit: timedelta = timedelta(minutes=5)) -> dict[str, Any]:
+    """Send what is due, for so long at most; return how many were sent, failed and given up."""
 
     @cache  # a night's alerts come from few model versions
     def scorer(name: str, version: int) -> Scorer:
@@ -47,6 +48,7 @@ def deliver(work: Workspace) -> dict[str, Any]:
             links=alerts.links,
             picture=draw,
             about=about,
+            limit=limit,
         )
         line |= asdict(done)
         if done.unknown:

@@ -15,6 +15,7 @@ from pipeline.config.models import SensorStream
 from pipeline.detect import events
 from pipeline.events import LATE_RECORDS, RECONSTRUCTION, REPLAY, VOID, Anomaly, Context, Event
 from pipeline.scoring import Scorer, micros
+from pipeline.steps.memory import Memory
 from pipeline.steps.score import FLAGGED, Champion, champion, shard_name
 from pipeline.store import anomalies
 from pipeline.store.leases import cursor
@@ -34,6 +35,7 @@ def flag(
     end: datetime | None = None,
     silent: bool = False,
     airflow_run: str | None = None,
+    memory: Memory | None = None,
 ) -> dict[str, Any]:
     """Turn the scores of stream `name` into anomalies: what is new, or [start, end) again.
 
@@ -42,7 +44,7 @@ def flag(
     """
     stream, live = work.stream(name), start is None and end is None
     with log.unit("flag", stream=name, silent=silent or not live) as line:
-        best, seen = champion(work, stream), _seen(work, stream)
+        best, seen = champion(work, stream, memory), _seen(work, stream)
         since = _since(work, stream, best) if live else start or best.trained_until
         late = _late(work, stream, best) if live else {}
         first = _lookback(work, stream, since, seen, late) if live else since
@@ -230,7 +232,9 @@ def _lookback(
 
 
 def _events(stream: Stream, scores: pa.Table, judged: Mapping[str, datetime]) -> Iterator[Event]:
-    for entity in pc.unique(scores["entity"]).to_pylist():
+    flagged = pc.unique(scores.filter(scores["flag"])["entity"])
+    scores = scores.filter(pc.is_in(scores["entity"], value_set=flagged))
+    for entity in flagged.to_pylist():
         mine = scores.filter(pc.equal(scores["entity"], entity))
         yield from _of_entity(stream, entity, mine, judged[entity])
 

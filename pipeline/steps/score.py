@@ -7,9 +7,11 @@ anywhere and run again.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,7 +22,8 @@ from pipeline.errors import DataError, NoChampion
 from pipeline.models.bundle import Bundle
 from pipeline.prepare import shard as shard_of
 from pipeline.schemas import TIME
-from pipeline.scoring import Scorer, score_table
+from pipeline.scoring import Scorer, tabulate
+from pipeline.steps.memory import Memory, Shard
 from pipeline.store.leases import cursor, set_cursor
 
 if TYPE_CHECKING:
@@ -43,18 +46,28 @@ class Champion:
 
     version: Version
     bundle: Bundle
+    stream: Stream
 
     @property
     def trained_until(self) -> datetime:
         """End of the history it knows; scoring starts there."""
         return datetime.fromisoformat(self.version.tags[TRAINED_UNTIL])
 
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Ready to judge the stream's records as it is configured now."""
+        return Scorer.of(self.bundle, self.stream)
+
 
 @dataclass(frozen=True)
 class _Open:
-    """From when on scores may be written: at all, of some entities, and of the others."""
+    """From when on scores may be written: at all, of some entities, and of the others.
+
+    `whole` says that no row before `begin` is another than when it was scored.
+    """
 
     begin: datetime
+    whole: bool = True
     entities: Mapping[str, datetime] = field(default_factory=dict)
     others: datetime | None = None
 
@@ -68,15 +81,22 @@ class _Open:
         return scores.filter(pc.greater_equal(scores["time"], since.take(place.combine_chunks())))
 
 
-def champion(work: Workspace, stream: Stream) -> Champion:
-    """Fetch and verify the stream's champion.
+def champion(work: Workspace, stream: Stream, memory: Memory | None = None) -> Champion:
+    """Fetch and verify the stream's champion; one that was looked for a moment ago is taken from memory.
 
     Raises:
         NoChampion: nothing was promoted yet.
         BundleError: its bundle is damaged, or made for other channels.
     """
+    if memory and memory.champion and memory.fresh():
+        return memory.champion
     version = _version(work, stream.name)
-    return Champion(version, fetch(work, stream, version.version))
+    found = memory.champion if memory else None
+    if found is None or found.version != version:
+        found = Champion(version, fetch(work, stream, version.version), stream)
+    if memory:
+        memory.champion, memory.looked = found, time.monotonic()
+    return found
 
 
 def _version(work: Workspace, name: str) -> Version:
@@ -105,7 +125,11 @@ def shard_name(stream: Stream, shard: int) -> str:
 
 
 def plan(
-    work: Workspace, name: str, start: datetime | None = None, end: datetime | None = None
+    work: Workspace,
+    name: str,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    memory: Memory | None = None,
 ) -> list[dict[str, Any]]:
     """Return the shards that have something to score, as arguments for `score`.
 
@@ -115,7 +139,7 @@ def plan(
     stream = work.stream(name)
     if start and end and start >= end:
         raise DataError(f"nothing lies from {start.isoformat()} to {end.isoformat()}: the end comes first")
-    version = _version(work, name)
+    version = champion(work, stream, memory).version if memory else _version(work, name)
     batch = work.observations(stream).state().batch
     done = {"batch": batch, "version": version.version}
     ranges = {"start": start and start.isoformat(), "end": end and end.isoformat()}
@@ -133,19 +157,27 @@ def score(
     shard: int = 0,
     start: datetime | None = None,
     end: datetime | None = None,
+    memory: Memory | None = None,
 ) -> dict[str, Any]:
-    """Score one shard of stream `name`, what is new or [start, end), and store the scores."""
-    stream = work.stream(name)
+    """Score one shard of stream `name`, what is new or [start, end), and store the scores.
+
+    A process that stays hands in a `memory`, so that it need not make again what it has made before.
+    """
+    stream, memory = work.stream(name), memory or Memory()
     with log.unit("score", stream=name, shard=shard) as line:
-        store, best = work.observations(stream), champion(work, stream)
+        store, best = work.observations(stream), champion(work, stream, memory)
         state = store.state()
         seen = cursor(work.database, name, shard_name(stream, shard))
         live = start is None and end is None
         whence = _Open(start) if start else _resume(work, stream, seen, best)
         begin = whence.begin
         counts = {"rows": 0, "flags": 0, "added": 0, "changed": 0}
+        done = {"batch": seen.get("batch", 0), "version": best.version.version}
+        known = memory.shard(shard, **done) if live else None
+        if known and not whence.whole:
+            known.lanes = None
         if state.watermark is not None and begin <= state.watermark:
-            for table in _scored(work, stream, best, shard, begin, end, state.watermark):
+            for table in _scored(work, stream, best, shard, begin, end, state.watermark, known):
                 table = whence.of(table)
                 written = work.scores(stream).write(table)
                 counts["rows"] += len(table)
@@ -160,6 +192,8 @@ def score(
             set_cursor(
                 work.database, name, shard_name(stream, shard), reached | {"version": best.version.version}
             )
+            if known:
+                memory.keep(shard, known, batch=state.batch)
         line |= {**counts, "version": best.version.version, "from": begin.isoformat()}
     return {"stream": name, **line}
 
@@ -174,7 +208,7 @@ def _resume(work: Workspace, stream: Stream, seen: dict[str, Any], best: Champio
     """
     if not seen:
         return _Open(best.trained_until)
-    store, settle = work.observations(stream), Scorer.of(best.bundle, stream).settle
+    store, settle = work.observations(stream), best.scorer.settle
     newest, sensor = datetime.fromisoformat(seen["watermark"]), stream.kind == "sensor"
     # what lies there already is final, but that several transactions may come at one moment
     edge = newest - settle + (_INSTANT if sensor else timedelta(0))
@@ -185,7 +219,7 @@ def _resume(work: Workspace, stream: Stream, seen: dict[str, Any], best: Champio
     since = {entity: min(arrival.first - settle, edge) for entity, arrival in came.items()}
     usual = newest - stream.lateness - settle
     begin = max(min(since.values(), default=edge), min(usual, best.trained_until))
-    return _Open(begin, since, edge if sensor else max(begin, usual))
+    return _Open(begin, begin <= oldest - settle, since, edge if sensor else max(begin, usual))
 
 
 def _unflagged(work: Workspace, name: str, seen: dict[str, Any], begin: datetime) -> datetime:
@@ -204,23 +238,25 @@ def _scored(
     begin: datetime,
     end: datetime | None,
     watermark: datetime,
+    known: Shard | None,
 ) -> Iterator[pa.Table]:
     """Score [begin, end) piece by piece; a piece brings the context it needs, so cuts change nothing."""
-    scorer, store = Scorer.of(best.bundle, stream), work.observations(stream)
-    final = stream.kind == "sensor"
+    scorer, store = best.scorer, work.observations(stream)
+    sensor = stream.kind == "sensor"
     rows, stop = max(CELLS // len(stream.channels), 1), watermark + _INSTANT
     for first, last in store.pieces(begin, min(end or stop, stop), rows):
         until = min(last + scorer.settle, stop)
-        records = store.read(first - scorer.context, until)
-        table = score_table(
-            best.bundle,
-            _shard(records, shard, stream.shards) if final else records,
-            stream=stream,
-            start=first,
-            until=min(until, watermark) if final else None,
-            mine=lambda entity: shard_of(entity, stream.shards) == shard,
-            version=best.version.version,
-        )
+        ready = known is not None and scorer.reaches(known.lanes, first)
+        records = store.read(first - (scorer.preparer.context if ready else scorer.context), until)
+        records = _shard(records, shard, stream.shards) if sensor else records
+        final = min(until, watermark) if sensor else None
+        if sensor and known:
+            judged, known.lanes = scorer.follow(records, known.lanes, start=first, until=final)
+        else:
+            judged = scorer.judge(
+                records, start=first, until=final, mine=lambda e: shard_of(e, stream.shards) == shard
+            )
+        table = tabulate(judged, stream.channels, start=first, version=best.version.version)
         yield table.filter(pc.less(table["time"], pa.scalar(last, TIME)))
 
 

@@ -24,6 +24,8 @@ from pipeline.errors import ConfigError, Conflict, DataError, Unavailable
 
 WRITER = WriterProperties(compression="ZSTD", compression_level=1)
 KEEP_FILES = timedelta(days=7)  # of files no version refers to: longer than any reader or writer takes
+LOG = {"delta.logRetentionDuration": "interval 1 days"}
+"""Of commits before a checkpoint: a live stream makes some hundred thousand a day, and readers list them."""
 _OUTSIDE = re.compile(
     r"no space|os error|i/o|timed? ?out|connect|refused|object store|generic (local|s3)", re.I
 )
@@ -81,7 +83,13 @@ def make(uri: str, schema: pa.Schema, name: str) -> DeltaTable:
         once = CommitProperties(max_commit_retries=0)
         with suppress(CommitFailedError):
             DeltaTable.create(
-                uri, schema, mode="ignore", partition_by=["date"], name=name, commit_properties=once
+                uri,
+                schema,
+                mode="ignore",
+                partition_by=["date"],
+                name=name,
+                configuration=LOG,
+                commit_properties=once,
             )
         return DeltaTable(uri)
 
@@ -156,17 +164,29 @@ def conjoin(filters: Sequence[pc.Expression | None]) -> pc.Expression | None:
 def tend(
     table: DeltaTable, *, now: datetime, keep: timedelta, metadata: Mapping[str, str] | None = None
 ) -> dict[str, int]:
-    """Drop days older than `keep`, make small files one, remove files that nothing refers to.
+    """Drop days older than `keep`, make small files one, remove files nothing refers to, shorten the log.
 
     Each commit carries `metadata`, so that the newest commit always does.
     """
+    if not LOG.items() <= table.metadata().configuration.items():  # made before there was such a limit
+        table.alter.set_table_properties(LOG, commit_properties=stamp(metadata))
     oldest = (now - keep).date().isoformat()
     expired = table.delete(f"date < '{oldest}'", commit_properties=stamp(metadata))
     compacted = table.optimize.compact(writer_properties=WRITER, commit_properties=stamp(metadata))
     hours = int(KEEP_FILES.total_seconds() // 3600)
     removed = table.vacuum(hours, dry_run=False, commit_properties=stamp(metadata), full=True)
+    _shorten(table, metadata or {})
     return {
         "expired_rows": int(expired.get("num_deleted_rows") or 0),
         "compacted_files": int(compacted.get("numFilesRemoved") or 0),
         "removed_files": len(removed),
     }
+
+
+def _shorten(table: DeltaTable, metadata: Mapping[str, str]) -> None:
+    """Write a checkpoint and remove old commits before it, unless they alone know what must be known."""
+    table.update_incremental()
+    (newest,) = table.history(1)
+    if metadata.keys() <= newest.keys():
+        table.create_checkpoint()
+        table.cleanup_metadata()

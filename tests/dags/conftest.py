@@ -73,6 +73,7 @@ def airflow_env(home: Path) -> dict[str, str]:
     return {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "false",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "false",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
@@ -90,7 +91,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in airflow_env(home).items():
             patch.setenv(name, value)
-        patch.setattr(sys, "path", [str(DAGS), *sys.path])
+        patch.setattr(sys, "path", [str(DAGS), str(ROOT / "plugins"), *sys.path])
         from airflow.utils.db import initdb
 
         initdb()

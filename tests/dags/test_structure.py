@@ -78,6 +78,19 @@ def test_a_stream_scheduled_never_runs_by_hand_and_by_assets_only(dags: dict[str
     assert woken_by(dags["score__quiet"]) == {"offbeat://quiet/observations", "offbeat://quiet/model"}
 
 
+def test_a_stream_that_is_woken_runs_on_time_besides_and_its_trigger_stores_a_name_alone(
+    project: Project, parse: Parse
+) -> None:
+    kafka = {"type": "kafka", "servers": "k:9092", "topics": ["t"], "secrets": {"sasl.password": "${env:PW}"}}
+    project.add("lines", stream(project.root, source=kafka, schedules={"ingest": "5m", "wake": True}))
+    ingest = parse().dags["ingest__lines"]
+    (arrivals,) = ingest.timetable.asset_condition.objects
+    assert arrivals.uri == "offbeat://lines/arrivals"
+    (watcher,) = arrivals.watchers
+    assert watcher.trigger.serialize() == ("offbeat_arrivals.Arrivals", {"stream": "lines"})
+    assert ingest.timetable.can_be_scheduled
+
+
 def test_params_of_a_manual_scoring_are_typed(dags: dict[str, Any]) -> None:
     from airflow.sdk.exceptions import ParamValidationError
 

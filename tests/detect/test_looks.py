@@ -1,11 +1,12 @@
 """Several looks at one score: what is sharp, what is faint and lasts, what is over, what has moved."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
 from pipeline.detect import Detector, HeldOut
-from pipeline.detect.looks import LEAST, PRESENT, flags, looks, reach
+from pipeline.detect.looks import LEAST, PRESENT, drift, flags, looks, reach
 from pipeline.errors import DataError
 
 CHANNELS, LEARNED, AT = 4, 20_000, 3000
@@ -262,3 +263,21 @@ def test_a_tail_held_out_a_few_times_over_hides_no_wild_row_behind_what_it_could
     believed, _ = np.mean([found_and_false(seed) for seed in range(60)], axis=0)
     assert found > 0.4 > believed
     assert false * 1000 / 240 < 1.5
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.2])
+def test_drift_is_that_of_a_rolling_median_to_the_last_bit_however_it_is_found(gaps):
+    rng, memory = np.random.default_rng(3), 64
+    joint = rng.gamma(4, 0.25, (6, 400)) * np.array([0.5, 0.9, 1.0, 1.1, 1.5, 3.0])[:, None]
+    joint[rng.random(joint.shape) < gaps] = np.nan
+    expected = [
+        np.fmax(pd.Series(each).rolling(memory, min_periods=memory // 4).median().to_numpy() / 1.05, 1.0)
+        for each in joint
+    ]
+    there = ~np.isnan(joint)
+    for context in (0, 390):
+        found = drift(joint, memory, 1.05, context)
+        assert found.shape == (6, 400 - context)
+        assert (found == np.array(expected)[:, context:])[there[:, context:]].all()
+    assert (found[-1][there[-1, 390:]] > 1).all()
+    assert (found[0] == 1).all()

@@ -40,6 +40,10 @@ PUMPS = {
     "alert": {"false_alarms": "1/day"},
     "schedules": {"ingest": "1d", "train": "7d", "score": "1d"},
 }
+DOORS = PUMPS | {
+    "source": {"type": "files", "path": "data/doors", "settle": "0s"},
+    "schedules": {"ingest": "never", "wake": True, "train": "never", "score": "never", "watch": "never"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +52,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Runni
     write_history(root / "data", days=4, end=END, feeds=["pump_station"])
     (root / "configs" / "streams").mkdir(parents=True)
     (root / "configs" / "streams" / "pumps.yaml").write_text(yaml.safe_dump(PUMPS))
+    (root / "configs" / "streams" / "doors.yaml").write_text(yaml.safe_dump(DOORS))
     home = Home(root / "home", root)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("OFFBEAT_CONFIGS", "OFFBEAT_DATABASE", "OFFBEAT_TABLES", "MLFLOW_TRACKING_URI"):
@@ -107,6 +112,27 @@ def test_a_stream_comes_alive_by_itself_and_a_backfill_changes_nothing_twice(
     assert offbeat(running, "anomalies") == found
 
 
+def test_what_comes_wakes_an_ingest_that_no_schedule_would_run(running: services.Running) -> None:
+    folder = running.home.project / "data" / "doors"
+    for number in (1, 2):
+        folder.mkdir(exist_ok=True)
+        (folder / f"{number}.csv").write_text(f"time,pump,pressure,flow\n2026-03-01T00:0{number}:00Z,a,1,2\n")
+        dropped = time.monotonic()
+        processes.wait_until(
+            "the ingest", lambda n=number: ingested(running) == n, settings.folder(running.home), 120
+        )
+        print(f"read {time.monotonic() - dropped:.1f} s after it came")
+    assert {run["run_type"] for run in running.airflow.runs("ingest__doors")} == {"asset_triggered"}
+
+
+def ingested(up: services.Running) -> int:
+    answers = [
+        up.airflow.result("ingest__doors", run["dag_run_id"], "ingest") or {}
+        for run in up.airflow.runs("ingest__doors")
+    ]
+    return sum(answer.get("stored", 0) for answer in answers)
+
+
 def backfill(up: services.Running, dag_id: str, first: str, last: str) -> None:
     command = ["airflow", "backfill", "create", "--dag-id", dag_id, "--from-date", first, "--to-date", last]
     tool = [str(Path(sys.executable).with_name(command[0])), *command[1:], "--max-active-runs", "1"]
@@ -117,7 +143,7 @@ def backfill(up: services.Running, dag_id: str, first: str, last: str) -> None:
 def test_servers_listen_on_this_machine_only(running: services.Running) -> None:
     folder = settings.folder(running.home)
     ours = [p for name in processes.names(folder) if (p := processes.running(folder, name))]
-    assert len(ours) == 4
+    assert len(ours) == 5
     listening = {
         c.laddr.ip
         for process in processes.family(ours)
@@ -159,7 +185,13 @@ def test_stopping_leaves_no_process_behind(running: services.Running) -> None:
     folder = settings.folder(running.home)
     ours = [p for name in processes.names(folder) if (p := processes.running(folder, name))]
     everyone = processes.family(ours)
-    assert set(running.stop()) == {"mlflow", "api-server", "scheduler", "dag-processor"}
+    assert set(running.stop()) == {
+        "mlflow",
+        "api-server",
+        "scheduler",
+        "dag-processor",
+        "triggerer",
+    }
     assert [p for p in everyone if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
     assert services.status(running.home) == {}
     with socket.socket() as probe:
