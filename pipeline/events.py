@@ -6,6 +6,7 @@ them as anomalies, `alerts` tells people. Every time here is aware, UTC.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +19,12 @@ SEVERITIES = ("low", "medium", "high", "critical")
 RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE = "reconstruction", "silence", "flatline", "late", "range"
 KINDS = (RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE)
 """What found an anomaly: the model, or one of the watchdogs."""
+
+
+def digest(*parts: str) -> str:
+    """Return a short stable name for some text, unambiguous about where the parts end."""
+    joined = "".join(f"{len(p)}:{p}" for p in parts)
+    return hashlib.sha256(joined.encode()).hexdigest()[:24]
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,10 +52,15 @@ def locate(model: type[BaseModel], loc: Sequence[str | int], data: Any) -> Locat
     return found
 
 
+def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return a model's fields by their keys in the YAML."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _follow(found: Located, kind: Any, step: str | int) -> tuple[Located, Any]:
     where = (*found.where, step)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        field = kind.model_fields.get(str(step))
+        field = keys_of(kind).get(str(step))
         notes = tuple(field.metadata) if field else ()
         inner, more = _peel(field.annotation if field else None)
         if field and field.discriminator:  # pydantic moved it from the union to the field

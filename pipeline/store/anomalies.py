@@ -90,7 +90,7 @@ def get(engine: sa.Engine, identifier: str) -> Anomaly | None:
     """Return one anomaly."""
     with reading(engine) as connection:
         row = connection.execute(sa.select(anomalies).where(anomalies.c.id == identifier)).one_or_none()
-    return _read(row) if row else None
+    return read(row) if row else None
 
 
 def list_anomalies(
@@ -119,7 +119,7 @@ def list_anomalies(
     if until is not None:
         query = query.where(anomalies.c.start < until)
     with reading(engine) as connection:
-        return [_read(row) for row in connection.execute(query)]
+        return [read(row) for row in connection.execute(query)]
 
 
 @dataclass(slots=True)
@@ -210,26 +210,28 @@ def _matching(connection: sa.Connection, stream: str, event: Event, context: Con
         .where(anomalies.c.start <= event.end + context.merge, anomalies.c.end >= event.start - context.merge)
         .order_by(anomalies.c.status.desc(), anomalies.c.start.desc())
     )
-    return [_read(row) for row in connection.execute(query)]
+    return [read(row) for row in connection.execute(query)]
 
 
 def _open(connection: sa.Connection, stream: str, *, silent_only: bool) -> list[Anomaly]:
     query = sa.select(anomalies).where(anomalies.c.status == "open", anomalies.c.stream == stream)
     if silent_only:
         query = query.where(anomalies.c.silent)
-    return [_read(row) for row in connection.execute(query.order_by(anomalies.c.start, anomalies.c.id))]
+    return [read(row) for row in connection.execute(query.order_by(anomalies.c.start, anomalies.c.id))]
 
 
 def _row(anomaly: Anomaly) -> dict[str, Any]:
     row = {f.name: getattr(anomaly, f.name) for f in fields(anomaly)}
     return row | {
         "entity_key": digest(anomaly.entity),
+        "decided": False,
         "channels": [asdict(c) for c in anomaly.channels],
         "ids": list(anomaly.ids),
     }
 
 
-def _read(row: sa.Row[Any]) -> Anomaly:
+def read(row: sa.Row[Any]) -> Anomaly:
+    """Return a row of the table as an anomaly."""
     known = {f.name: getattr(row, f.name) for f in fields(Anomaly)}
     known["channels"] = tuple(Contribution(**c) for c in known["channels"])
     return replace(Anomaly(**known), ids=tuple(known["ids"]))

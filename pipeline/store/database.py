@@ -7,9 +7,10 @@ use it: `reading` and `writing`. Writers take SQLite's write lock at once, so th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from pipeline.errors import ConfigError, DataError, Unavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OLDEST_VERSION = 2  # what it lacks is added when it is opened
 BUSY_SECONDS = 30.0
 _SCHEMA_LOCK = 0x0FFBEA7
 _EXPECTED = "sqlite:///file or postgresql://host/name"
@@ -85,10 +87,14 @@ anomalies = sa.Table(
     sa.Column("updated_at", UtcTime, nullable=False),
     sa.Column("closed_at", UtcTime),
     sa.Column("ending", sa.String(16), nullable=False),
+    # everything that people have to be told of the row as it is was decided on
+    sa.Column("decided", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.CheckConstraint("status IN ('open', 'closed')", name="anomaly_status"),
     sa.Index("anomalies_by_entity", "stream", "entity_key", "start"),
     sa.Index("anomalies_by_start", "stream", "start"),
     sa.Index("anomalies_by_status", "status", "stream"),
+    sa.Index("anomalies_undecided", "decided", "silent"),
+    sa.Index("anomalies_by_end", "closed_at"),
 )
 
 outbox = sa.Table(
@@ -118,6 +124,37 @@ deliveries = sa.Table(
     sa.Column("delivered_at", UtcTime),
     sa.CheckConstraint("state IN ('pending', 'leased', 'delivered', 'dead')", name="delivery_state"),
     sa.Index("deliveries_due", "receiver", "state", "next_attempt_at"),
+    sa.Index("deliveries_made", "receiver", "created_at"),
+)
+
+incidents = sa.Table(
+    "incidents",
+    metadata,
+    sa.Column("key", sa.String(32), primary_key=True),
+    sa.Column("route", sa.String(96), nullable=False),
+    sa.Column("group", sa.String(32), nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("worst", sa.String(32), sa.ForeignKey("anomalies.id"), nullable=False),
+    sa.Column("severity", sa.String(16), nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("opened_at", UtcTime, nullable=False),
+    sa.Column("first_at", UtcTime),
+    sa.Column("told_at", UtcTime),
+    sa.Column("closed_at", UtcTime),
+    sa.Column("told", sa.JSON, nullable=False),
+    sa.Column("sent", sa.Integer, nullable=False),
+    sa.Column("escalated", sa.Integer, nullable=False),
+    sa.Index("incidents_by_end", "closed_at"),
+)
+
+incident_members = sa.Table(
+    "incident_members",
+    metadata,
+    sa.Column("incident", sa.String(32), sa.ForeignKey("incidents.key"), primary_key=True),
+    sa.Column("anomaly", sa.String(32), sa.ForeignKey("anomalies.id"), primary_key=True),
+    sa.Column("episode", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("told", sa.Boolean, nullable=False),
+    sa.Index("incident_members_by_anomaly", "anomaly"),
 )
 
 leases = sa.Table(
@@ -179,6 +216,13 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
         connection.begin(),
     ):
         yield connection
+
+
+def batched(values: Iterable[str], size: int = 500) -> Iterator[list[str]]:
+    """Yield values in lists that a statement's parameters have room for."""
+    left = iter(values)
+    while some := list(islice(left, size)):
+        yield some
 
 
 def insert(engine_or_connection: sa.Engine | sa.Connection, table: sa.Table) -> Any:

@@ -6,12 +6,12 @@ over slices of time agree. The status follows the newest end; an end already tol
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pipeline.events import Anomaly, Context, Contribution, Event
+from pipeline.events import digest as digest  # noqa: PLC0414 - the rest of the store takes it from here
 
 _MOST = 1e12  # scores are ratios to a threshold; beyond this they say no more
 
@@ -28,12 +28,6 @@ class Step:
 def storable(text: str) -> str:
     """Return text that every database takes: no NUL, no lone surrogates."""
     return text.replace("\x00", "\u2400").encode("utf-8", "replace").decode("utf-8")
-
-
-def digest(*parts: str) -> str:
-    """Return a short stable name for some text, unambiguous about where the parts end."""
-    joined = "".join(f"{len(p)}:{p}" for p in parts)
-    return hashlib.sha256(joined.encode()).hexdigest()[:24]
 
 
 def cleaned(event: Event, context: Context) -> Event:

@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from pipeline import log
 from pipeline.events import Anomaly, Claimed
-from pipeline.store.database import deliveries, insert, outbox, reading, writing
+from pipeline.incidents import Notice
+from pipeline.store.database import batched, deliveries, insert, outbox, reading, writing
 
 _UNSETTLED = ("pending", "leased")
 
@@ -37,9 +38,8 @@ def enqueue_firing(
         anomaly.id,
         "firing",
         anomaly.to_json(),
-        receivers,
+        dict.fromkeys(receivers, after if anomaly.episode > 1 else None),
         now=now,
-        after=after if anomaly.episode > 1 else None,
     )
 
 
@@ -53,9 +53,33 @@ def enqueue_resolved(connection: sa.Connection, anomaly: Anomaly, *, now: dateti
     if not receivers:
         return None
     key = key_of(anomaly, "resolved")
+    after = dict.fromkeys(receivers, firing)
+    return _enqueue(connection, key, anomaly.id, "resolved", anomaly.to_json(), after, now=now)
+
+
+def enqueue(connection: sa.Connection, notice: Notice, *, now: datetime) -> str:
+    """Put a notification in the outbox, for each of its receivers."""
     return _enqueue(
-        connection, key, anomaly.id, "resolved", anomaly.to_json(), receivers, now=now, after=firing
+        connection, notice.key, notice.anomaly, notice.event, notice.payload, notice.receivers, now=now
     )
+
+
+def told_directly(connection: sa.Connection, among: Iterable[Anomaly]) -> dict[tuple[str, int], set[str]]:
+    """Return who was told of which episodes in the transactions that recorded them."""
+    keys = {key_of(each, "firing"): (each.id, each.episode) for each in among}
+    found: dict[tuple[str, int], set[str]] = {}
+    for some in batched(keys):
+        query = sa.select(deliveries.c.key, deliveries.c.receiver).where(deliveries.c.key.in_(some))
+        for key, receiver in connection.execute(query):
+            found.setdefault(keys[key], set()).add(receiver)
+    return found
+
+
+def sent_since(connection: sa.Connection, receiver: str, since: datetime) -> int:
+    """Return how many firing alerts were enqueued for a receiver after `since`."""
+    mine = (deliveries.c.receiver == receiver) & (deliveries.c.created_at > since)
+    query = sa.select(sa.func.count()).select_from(deliveries.join(outbox)).where(mine, outbox.c.event == "firing")
+    return int(connection.execute(query).scalar_one())
 
 
 def _enqueue(
@@ -64,16 +88,16 @@ def _enqueue(
     anomaly: str,
     event: str,
     payload: Mapping[str, Any],
-    receivers: Iterable[str],
+    receivers: Mapping[str, str | None],
     *,
     now: datetime,
-    after: str | None = None,
 ) -> str:
+    """Put an alert in the outbox, for each receiver; after the key of what it must have had before."""
     row = {"key": key, "anomaly": anomaly, "event": event, "payload": dict(payload), "created_at": now}
     connection.execute(insert(connection, outbox).values(row).on_conflict_do_nothing())
-    due = {"key": key, "state": "pending", "after": after, "next_attempt_at": now, "created_at": now}
-    for receiver in dict.fromkeys(receivers):
-        row = due | {"receiver": receiver, "attempts": 0}
+    due = {"key": key, "state": "pending", "attempts": 0, "next_attempt_at": now, "created_at": now}
+    for receiver, after in receivers.items():
+        row = due | {"receiver": receiver, "after": after}
         connection.execute(insert(connection, deliveries).values(row).on_conflict_do_nothing())
     return key
 
@@ -160,7 +184,8 @@ class Outbox:
         }
         anomaly = sa.select(outbox.c.anomaly).where(outbox.c.key == claimed.key)
         key = f"{claimed.key}-meta-{claimed.receiver}"
-        _enqueue(connection, key, connection.execute(anomaly).scalar_one(), "meta", payload, tell, now=now)
+        about = connection.execute(anomaly).scalar_one()
+        _enqueue(connection, key, about, "meta", payload, dict.fromkeys(tell), now=now)
 
 
 def _due(receiver: str, now: datetime) -> sa.Select[Any]:
