@@ -166,6 +166,18 @@ class Offbeat(Workspace):
 
         return answers(self, anomaly)
 
+    def asked(self, token: str) -> dict[str, Any]:
+        """Return what a signed link asks for (`anomaly`, `what`, `until`, `spent`); changes nothing."""
+        from pipeline.steps.answer import asked
+
+        return asked(self, token)
+
+    def redeem(self, token: str, *, who: str = "", why: str = "") -> dict[str, Any]:
+        """Answer by a signed link, once."""
+        from pipeline.steps.answer import redeem
+
+        return redeem(self, token, who=who, why=why)
+
     def missed(
         self, stream: str, entity: str, start: When, end: When, *, who: str, why: str = ""
     ) -> dict[str, Any]:

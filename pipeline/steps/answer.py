@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 
 from pipeline import clock, log
+from pipeline.alerts import links
+from pipeline.config.secrets import resolve
 from pipeline.errors import DataError
 from pipeline.events import ANSWERS, SNOOZED, Anomaly, Answer
 from pipeline.steps.score import FLAGGED
@@ -67,6 +69,44 @@ def answer(
         )
         line |= {"stream": found.stream, "status": found.status, "news": news}
     return {**found.to_json(), "news": news}
+
+
+def asked(work: Workspace, token: str) -> dict[str, Any]:
+    """Return what a signed link asks for, and the anomaly; changes nothing.
+
+    Keys: `anomaly` (as JSON), `what`, `until` (of a snooze), `receiver`, `spent`.
+
+    Raises:
+        DataError: the link is not ours, is too old, or there are no links (alerts.yaml: `links`).
+    """
+    offer = _offer(work, token)
+    until = clock.now() + timedelta(seconds=offer.snooze) if offer.snooze else None
+    return _plain({
+        "anomaly": _known(work, offer.anomaly).to_json(),
+        "what": offer.what,
+        "until": until,
+        "receiver": offer.receiver,
+        "spent": said_before.spent(work.database, offer.nonce),
+    })  # fmt: skip
+
+
+def redeem(work: Workspace, token: str, *, who: str = "", why: str = "") -> dict[str, Any]:
+    """Answer by a signed link, which is used up in the same transaction; return what `answer` does.
+
+    Raises:
+        DataError: the link is not ours, is too old, or was used before.
+    """
+    offer = _offer(work, token)
+    until = clock.now() + timedelta(seconds=offer.snooze) if offer.snooze else None
+    by = who.strip() or f"{offer.receiver or 'somebody'} (link)"
+    return answer(work, offer.anomaly, offer.what, who=by, why=why, until=until, nonce=offer.nonce)
+
+
+def _offer(work: Workspace, token: str) -> links.Offer:
+    secret = work.project.alerts.links.secret
+    if secret is None:
+        raise DataError("there are no links that answer: alerts.yaml has no `links: {secret: …}`")
+    return links.verify(token, resolve(secret))
 
 
 def answers(work: Workspace, identifier: str) -> list[dict[str, Any]]:
