@@ -18,7 +18,7 @@ from pipeline.events import SEVERITIES, Anomaly, digest
 from pipeline.incidents import Decision, Episode, Incident, Ledger, Member, Notice
 
 FIRST, MORE, REPEAT, ESCALATED, RESOLVED = "firing", "more", "repeat", "escalated", "resolved"
-"""Why a notification is sent: the first of an incident, it grew, it still goes on, nobody answered, it is over."""
+"""Why something is sent: an incident begins, has grown, still goes on, nobody answered, it is over."""
 LINES = 10
 """Anomalies of an incident that are told one by one, the worst first; the rest is counted."""
 _NAMES = 200
@@ -141,16 +141,19 @@ class _Desk:
         return self.now >= case.incident.told_at + case.rule.interval
 
     def _remind(self, case: _Case, still: Sequence[Anomaly]) -> None:
-        """Tell again of what nobody has answered: those who know, and in the end others."""
+        """Tell again of what nobody has answered, or whose snooze is over; in the end tell others, too."""
         rule, incident, worst = case.rule, case.incident, _worst(still)
         assert rule is not None and incident is not None and incident.first_at and incident.told_at
         if self.routes.quiet(rule, worst, self.now):
             return
+        if worst.taken(self.now):
+            return
+        woken = worst.snoozed_until is not None and incident.told_at < worst.snoozed_until <= self.now
         step = next(iter(rule.escalate[incident.escalated :]), None)
         if step and self.now >= incident.first_at + step.after:
             case.incident = replace(incident, escalated=incident.escalated + 1)
             self._tell(case, ESCALATED, (), step.to)
-        elif rule.repeat and self.now >= incident.told_at + rule.repeat:
+        elif woken or (rule.repeat and self.now >= incident.told_at + rule.repeat):
             self._tell(case, REPEAT, ())
 
     def _tell(self, case: _Case, why: str, fresh: Sequence[Anomaly], to: Sequence[str] = ()) -> None:
@@ -175,17 +178,22 @@ class _Desk:
                 self.told.setdefault(_episode(anomaly), set()).add(name)
         key = f"{incident.key}-{why}" + (f"-{incident.sent}" if incident.sent else "")
         new = tuple(Member(*_episode(a)) for a in fresh)
-        known = tuple(m for m in incident.members if (m.anomaly, m.episode) not in {_episode(a) for a in fresh})
-        case.changed, case.incident = True, replace(
-            incident,
-            worst=worst.id,
-            severity=max(incident.severity, worst.severity, key=SEVERITIES.index),
-            count=incident.count + len(fresh),
-            first_at=incident.first_at or self.now,
-            told_at=self.now,
-            told={**incident.told, **dict.fromkeys(sent, key)},
-            sent=incident.sent + 1,
-            members=known + new,
+        known = tuple(
+            m for m in incident.members if (m.anomaly, m.episode) not in {_episode(a) for a in fresh}
+        )
+        case.changed, case.incident = (
+            True,
+            replace(
+                incident,
+                worst=worst.id,
+                severity=max(incident.severity, worst.severity, key=SEVERITIES.index),
+                count=incident.count + len(fresh),
+                first_at=incident.first_at or self.now,
+                told_at=self.now,
+                told={**incident.told, **dict.fromkeys(sent, key)},
+                sent=incident.sent + 1,
+                members=known + new,
+            ),
         )
         if sent:
             facts = self._facts(case, case.incident, why, everything)

@@ -13,6 +13,7 @@ from pipeline.config.document import Where
 from pipeline.config.routes import Inhibit, Route
 from pipeline.config.scalars import Budget, Name, Positive, Reference, SecretText, Strict, Zone, at
 
+
 class ReceiverBase(Strict):
     """What all receivers have."""
 
@@ -69,7 +70,7 @@ class AlertmanagerReceiver(ReceiverBase):
 
 
 class PagerDutyReceiver(ReceiverBase):
-    """PagerDuty, through its Events API v2: an incident is triggered, acknowledged and resolved under one key."""
+    """PagerDuty, by its Events API v2: triggered, acknowledged and resolved under one key."""
 
     type: Literal["pagerduty"]
     """`pagerduty`"""
@@ -120,7 +121,9 @@ class KafkaReceiver(ReceiverBase):
     def _in_secrets(self) -> Self:
         for name in self.options:
             if named_secret(name) and not name.endswith(("location", "mechanism", "mechanisms")):
-                raise at("options", name, problem=f"{name} is a secret, and belongs in `secrets`, by reference")
+                raise at(
+                    "options", name, problem=f"{name} is a secret, and belongs in `secrets`, by reference"
+                )
         if "bootstrap.servers" in self.options:
             raise at("options", "bootstrap.servers", problem="say it in `servers`")
         return self
@@ -167,6 +170,11 @@ class Links(Strict):
     """Address of Airflow's UI as the people who read alerts see it."""
     mlflow: _Address = "http://127.0.0.1:5000"
     """Address of MLflow's UI as the people who read alerts see it."""
+    page: _Address | None = None
+    """Address of the Anomalies page. With `secret`, alerts have links that acknowledge, snooze, or say that
+    it is a false alarm: each good for one answer, for seven days, without a login."""
+    secret: SecretText | None = None
+    """What those links are signed with, by reference: `${env:NAME}`; at least 16 random characters."""
 
 
 def _log_only() -> dict[str, Receiver]:

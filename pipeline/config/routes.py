@@ -47,7 +47,7 @@ class Group(Strict):
     """One incident for many anomalies, instead of an alert for each."""
 
     by: tuple[Name, ...] = Field(min_length=1)
-    """Labels whose values are the same for all of an incident; `stream`, `entity` and `kind` are labels too."""
+    """Labels that all of an incident have in common; `stream`, `entity` and `kind` are labels too."""
     wait: Duration = timedelta(seconds=30)
     """How long to wait for others before people are told of the first."""
     interval: Positive = timedelta(minutes=5)

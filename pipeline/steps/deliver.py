@@ -14,6 +14,7 @@ from pipeline.alerts.receivers import open_receivers
 from pipeline.alerts.render import firing_title
 from pipeline.config.secrets import resolve
 from pipeline.errors import TerminalError
+from pipeline.steps.notify import notify
 from pipeline.steps.scene import restore, scene
 from pipeline.store.outbox import Outbox
 
@@ -38,6 +39,7 @@ def deliver(work: Workspace) -> dict[str, Any]:
 
     with log.unit("deliver") as line:
         alerts = work.project.alerts
+        notify(work)
         receivers = open_receivers(alerts, resolve, work.home.alerts)
         about = {name: About(s.description, s.owner) for name, s in work.project.streams.items()}
         done = send(

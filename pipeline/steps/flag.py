@@ -15,6 +15,7 @@ from pipeline.config.models import SensorStream
 from pipeline.detect import events
 from pipeline.events import RECONSTRUCTION, Context, Event
 from pipeline.scoring import micros
+from pipeline.steps.notify import at_once, notify
 from pipeline.steps.score import FLAGGED, Champion, champion, shard_name
 from pipeline.store import anomalies
 from pipeline.store.leases import cursor
@@ -52,7 +53,7 @@ def flag(
             name,
             found,
             now=clock.now(),
-            receivers=stream.alert.receivers,
+            receivers=at_once(work, stream),
             context=_context(stream, best, airflow_run),
             silent=silent or not live,
             watermark=judged,
@@ -60,6 +61,7 @@ def flag(
             cursor=(FLAGGED, _reached(seen)) if live and seen else None,
         )
         line |= recorded.counts()
+        line["alerts"] += notify(work)["alerts"]
     return {"stream": name, **line}
 
 

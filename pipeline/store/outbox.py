@@ -78,7 +78,11 @@ def told_directly(connection: sa.Connection, among: Iterable[Anomaly]) -> dict[t
 def sent_since(connection: sa.Connection, receiver: str, since: datetime) -> int:
     """Return how many firing alerts were enqueued for a receiver after `since`."""
     mine = (deliveries.c.receiver == receiver) & (deliveries.c.created_at > since)
-    query = sa.select(sa.func.count()).select_from(deliveries.join(outbox)).where(mine, outbox.c.event == "firing")
+    query = (
+        sa.select(sa.func.count())
+        .select_from(deliveries.join(outbox))
+        .where(mine, outbox.c.event == "firing")
+    )
     return int(connection.execute(query).scalar_one())
 
 
