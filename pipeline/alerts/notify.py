@@ -240,7 +240,8 @@ class _Desk:
     ) -> dict[str, Any]:
         """Return what a notification says of its incident, beside the anomaly that it is known by."""
         ranked = sorted(everything, key=lambda a: (a.status != "open", -_rank(a), -a.peak_score, a.start))
-        streams = {a.stream for a in everything}
+        streams = {a.stream for a in everything} or {self.ledger.anomalies[incident.worst].stream}
+        each_once = len({a.entity for a in everything}) == len(everything)
         many = incident.count > 1 or (case.rule is not None and case.rule.overflow)
         return {
             "incident": {
@@ -250,7 +251,8 @@ class _Desk:
                 "open": sum(a.status == "open" for a in everything),
                 "labels": dict(incident.labels),
                 "since": incident.opened_at.isoformat(),
-                "noun": self.routes.noun(next(iter(streams))) if len(streams) == 1 else "",
+                "streams": len(streams),
+                "noun": self.routes.noun(next(iter(streams))) if len(streams) == 1 and each_once else "",
                 "digest": bool(case.rule and case.rule.overflow),
                 "lines": [f"{a.stream}: {words.firing(a)}" for a in ranked[:LINES]] if many else [],
                 "anomalies": [a.id for a in ranked[:_NAMES]],

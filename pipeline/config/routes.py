@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from pipeline.config.hours import Hours
 from pipeline.config.scalars import Duration, Name, Positive, Strict, at
@@ -23,7 +23,19 @@ def _several(value: Any) -> Any:
 
 
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
-Kinds = Annotated[tuple[Kind, ...], BeforeValidator(_several), Field(min_length=1)]
+Kinds = Annotated[
+    tuple[Kind, ...],
+    BeforeValidator(_several),
+    Field(min_length=1),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(get_args(Kind))},
+                {"type": "array", "items": {"enum": list(get_args(Kind))}, "minItems": 1},
+            ]
+        }
+    ),
+]
 
 
 class Match(Strict):
@@ -104,8 +116,8 @@ class Inhibit(Strict):
     """What need not be told while something else is open: a plant that is down mutes its sensors."""
 
     when: Match
-    """While one of these is open,"""
+    """What mutes others while it is open."""
     mutes: Match
-    """nobody is told of these,"""
+    """What is muted meanwhile; what still goes on afterwards is told then."""
     equal: tuple[Name, ...] = ()
-    """where these labels of both are the same; `stream`, `entity` and `kind` are labels too."""
+    """Labels that must be the same in both; `stream`, `entity` and `kind` are labels too."""

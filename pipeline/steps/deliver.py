@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline import log
 from pipeline.alerts import picture
 from pipeline.alerts.deliver import deliver as send
+from pipeline.alerts.links import offers
 from pipeline.alerts.message import About
 from pipeline.alerts.receivers import open_receivers
 from pipeline.alerts.render import firing_title
@@ -16,6 +17,7 @@ from pipeline.config.secrets import resolve
 from pipeline.errors import TerminalError
 from pipeline.steps.notify import notify
 from pipeline.steps.scene import restore, scene
+from pipeline.steps.similar import similar
 from pipeline.store.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ def deliver(work: Workspace) -> dict[str, Any]:
         alerts = work.project.alerts
         notify(work)
         receivers = open_receivers(alerts, resolve, work.home.alerts)
+        page = partial(offers, links=alerts.links, resolve=resolve)
         about = {name: About(s.description, s.owner) for name, s in work.project.streams.items()}
         done = send(
             Outbox(work.database),
@@ -49,6 +52,8 @@ def deliver(work: Workspace) -> dict[str, Any]:
             links=alerts.links,
             picture=draw,
             about=about,
+            answers=page,
+            before=lambda anomaly: similar(work, anomaly),
         )
         line |= asdict(done)
         if done.unknown:
