@@ -97,10 +97,9 @@ class Composer:
         )
 
     def _to_answer(self, claimed: Claimed) -> Mapping[str, str]:
+        anomaly = str(claimed.payload["id"])
         try:
-            return (
-                self._answers(claimed.payload["id"], claimed.key, claimed.receiver) if self._answers else {}
-            )
+            return self._answers(anomaly, claimed.key, claimed.receiver) if self._answers else {}
         except OffbeatError as error:  # an alert without links is still an alert
             log.get().warning("links_failed", alert=claimed.key, error=str(error))
             return {}

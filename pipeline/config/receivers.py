@@ -146,8 +146,9 @@ TYPES = tuple(get_args(kind.model_fields["type"].annotation)[0] for kind in get_
 class Delivery(Strict):
     """How hard to try."""
 
-    attempts: int = Field(default=8, ge=1, le=100)
-    """After so many failures an alert is dead-lettered, with a meta-alert to the other receivers."""
+    attempts: int = Field(default=12, ge=1, le=100)
+    """After so many failures, which take some four hours, an alert is dead-lettered, with a meta-alert to the
+    other receivers."""
     backoff: Positive = timedelta(seconds=30)
     """Wait after the first failure; doubles each time, with jitter."""
     backoff_max: Positive = timedelta(hours=1)

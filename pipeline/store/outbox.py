@@ -7,7 +7,7 @@ time. A lease that runs out (its holder died) is claimable again, under the same
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,9 +28,14 @@ def key_of(anomaly: Anomaly, event: str) -> str:
 
 
 def enqueue_firing(
-    connection: sa.Connection, anomaly: Anomaly, receivers: Iterable[str], *, now: datetime
-) -> str:
-    """Put a firing alert in the outbox, for each receiver; after the resolve of the episode before."""
+    connection: sa.Connection, anomaly: Anomaly, receivers: Sequence[str], *, now: datetime
+) -> str | None:
+    """Put a firing alert in the outbox, for each receiver; after the resolve of the episode before.
+
+    Without receivers nothing is: nobody is told, or `pipeline.alerts.notify` is to decide who.
+    """
+    if not receivers:
+        return None
     after = f"{anomaly.id}-resolved" + (f"-{anomaly.episode - 1}" if anomaly.episode > 2 else "")
     return _enqueue(
         connection,
