@@ -52,6 +52,8 @@ class Incident:
     """Notifications so far."""
     escalated: int = 0
     """Steps of the route's escalation that were taken."""
+    acknowledged: bool = False
+    """Those who keep track were told that somebody has taken it on."""
     members: tuple[Member, ...] = ()
     """Those that are open, or were not told yet; the rest only counts."""
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.alerts import words
 from pipeline.alerts.routing import OVERFLOW, Routes, Rule
-from pipeline.events import SEVERITIES, Anomaly, digest
+from pipeline.events import ACKNOWLEDGED, SEVERITIES, Anomaly, digest
 from pipeline.incidents import Decision, Episode, Incident, Ledger, Member, Notice
 
 FIRST, MORE, REPEAT, ESCALATED, RESOLVED = "firing", "more", "repeat", "escalated", "resolved"
@@ -144,17 +144,31 @@ class _Desk:
         """Tell again of what nobody has answered, or whose snooze is over; in the end tell others, too."""
         rule, incident, worst = case.rule, case.incident, _worst(still)
         assert rule is not None and incident is not None and incident.first_at and incident.told_at
-        if self.routes.quiet(rule, worst, self.now):
-            return
-        if worst.taken(self.now):
+        if worst.taken(self.now) != incident.acknowledged:
+            self._acknowledge(case, incident, worst)
+        if worst.taken(self.now) or self.routes.quiet(rule, worst, self.now):
             return
         woken = worst.snoozed_until is not None and incident.told_at < worst.snoozed_until <= self.now
         step = next(iter(rule.escalate[incident.escalated :]), None)
         if step and self.now >= incident.first_at + step.after:
-            case.incident = replace(incident, escalated=incident.escalated + 1)
+            case.incident = replace(case.incident or incident, escalated=incident.escalated + 1)
             self._tell(case, ESCALATED, (), step.to)
         elif woken or (rule.repeat and self.now >= incident.told_at + rule.repeat):
             self._tell(case, REPEAT, ())
+
+    def _acknowledge(self, case: _Case, incident: Incident, worst: Anomaly) -> None:
+        """Note whether somebody has taken it on, and tell those who keep track of that."""
+        taken = not incident.acknowledged
+        after = {n: key for n, key in incident.told.items() if taken and n in self.routes.tracking}
+        key = f"{incident.key}-{ACKNOWLEDGED}-{incident.sent}"
+        if after:
+            facts = self._facts(case, incident, ACKNOWLEDGED, [])
+            self.notices.append(Notice(key, "firing", worst.id, worst.to_json() | facts, after))
+        told = {**incident.told, **dict.fromkeys(after, key)}
+        case.changed, case.incident = (
+            True,
+            replace(incident, acknowledged=taken, told=told, sent=incident.sent + bool(after)),
+        )
 
     def _tell(self, case: _Case, why: str, fresh: Sequence[Anomaly], to: Sequence[str] = ()) -> None:
         """Notify; receivers who know already are left out, and those who have had enough are put off."""

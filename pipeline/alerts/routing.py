@@ -70,6 +70,7 @@ class Routes:
         self._by_id = {rule.id: rule for rule in _rules(self._tree)}
         self._by_id |= {rule.id: rule for rule in map(self._plain, streams)}
         self._by_id |= {rule.id: rule for rule in filter(None, map(self.beyond, alerts.receivers))}
+        self.tracking = frozenset(n for n, r in alerts.receivers.items() if r.tracks)
         self.limits = {n: r.limit for n, r in alerts.receivers.items() if r.limit}
 
     def labels(self, anomaly: Anomaly) -> dict[str, str]:

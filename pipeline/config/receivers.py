@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,8 @@ from pipeline.config.scalars import Budget, Name, Positive, Reference, SecretTex
 class ReceiverBase(Strict):
     """What all receivers have."""
 
+    tracks: ClassVar[bool] = False
+    """Whether it wants to hear that somebody has taken an alert on."""
     limit: Budget | None = None
     """At most so many alerts in so long, `20/hour`; what is beyond comes in one digest, now and then."""
 
@@ -72,6 +74,7 @@ class AlertmanagerReceiver(ReceiverBase):
 class PagerDutyReceiver(ReceiverBase):
     """PagerDuty, by its Events API v2: triggered, acknowledged and resolved under one key."""
 
+    tracks: ClassVar[bool] = True
     type: Literal["pagerduty"]
     """`pagerduty`"""
     key: SecretText
@@ -211,8 +214,8 @@ class Alerts(Strict):
     @property
     def at_once(self) -> bool:
         """Tell whether every anomaly is told by itself, at once, to the receivers that its stream names."""
-        limited = any(receiver.limit for receiver in self.receivers.values())
-        return not (self.routes or self.inhibit or limited)
+        own = any(each.limit or each.tracks for each in self.receivers.values())
+        return not (self.routes or self.inhibit or own)
 
 
 def _named(routes: tuple[Route, ...], where: Where) -> Iterator[tuple[Where, str]]:

@@ -200,6 +200,7 @@ incidents = sa.Table(
     sa.Column("told", sa.JSON, nullable=False),
     sa.Column("sent", sa.Integer, nullable=False),
     sa.Column("escalated", sa.Integer, nullable=False),
+    sa.Column("acknowledged", sa.Boolean, nullable=False),
     sa.Index("incidents_by_end", "closed_at"),
 )
 
