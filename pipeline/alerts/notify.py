@@ -75,8 +75,8 @@ class _Desk:
         for rule in self.routes.rules(anomaly):
             if (rule.id, _episode(anomaly)) in self.ledger.seen or not rule.to:
                 continue
-            if rule.plain and _episode(anomaly) in self.ledger.direct:
-                continue
+            if _episode(anomaly) in self.ledger.direct and (rule.plain or anomaly.status == "closed"):
+                continue  # a route that came later tells nobody of what is over
             moment = anomaly.closed_at or self.now
             if self.routes.quiet(rule, anomaly, moment) or self.routes.muted(anomaly, self.alive):
                 if anomaly.status == "open":
