@@ -13,7 +13,17 @@ from pipeline.alerts import words
 from pipeline.alerts.message import About, Message
 from pipeline.alerts.text import clean, measured, moment
 from pipeline.config.receivers import Links
-from pipeline.events import FLATLINE, LATE, RANGE, RECONSTRUCTION, SILENCE, Anomaly, Claimed, Contribution
+from pipeline.events import (
+    FLATLINE,
+    LATE,
+    PRECISION,
+    RANGE,
+    RECONSTRUCTION,
+    SILENCE,
+    Anomaly,
+    Claimed,
+    Contribution,
+)
 
 _IDS = 20
 _CHANNELS = 10
@@ -23,6 +33,7 @@ _FOUND_BY = {
     LATE: "the watchdog of lateness: nobody sends",
     FLATLINE: "the watchdog of flat lines: a channel that moves stands still",
     RANGE: "the watchdog of limits: low and high in the stream's YAML",
+    PRECISION: "people's answers: fewer alerts are right than before; train again, or look at what changed",
 }
 _LESS = {
     SILENCE: "watch: {silence: 6h}",

@@ -19,6 +19,7 @@ from pipeline.alerts import links
 from pipeline.config.secrets import resolve
 from pipeline.errors import DataError
 from pipeline.events import ANSWERS, SNOOZED, Anomaly, Answer
+from pipeline.steps.feedback import watch_precision
 from pipeline.steps.score import FLAGGED
 from pipeline.steps.watch import LOOKED
 from pipeline.store import anomalies, maintenance
@@ -67,6 +68,8 @@ def answer(
             receivers=stream.alert.receivers if stream else (),
             nonce=nonce,
         )
+        if stream and news:
+            watch_precision(work, stream)
         line |= {"stream": found.stream, "status": found.status, "news": news}
     return {**found.to_json(), "news": news}
 
