@@ -17,8 +17,9 @@ from pipeline.config.models import Stream, TransactionStream
 
 SEVERITIES = ("low", "medium", "high", "critical")
 RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE = "reconstruction", "silence", "flatline", "late", "range"
-KINDS = (RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE)
-"""What found an anomaly: the model, or one of the watchdogs."""
+PRECISION = "precision"
+KINDS = (RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE, PRECISION)
+"""What found an anomaly: the model, one of the watchdogs, or people's answers to the alerts themselves."""
 ACKNOWLEDGED, SNOOZED, RESOLVED = "acknowledged", "snoozed", "resolved"
 FALSE_ALARM, CONFIRMED, REOPENED = "false_alarm", "confirmed", "reopened"
 ANSWERS = (ACKNOWLEDGED, SNOOZED, RESOLVED, FALSE_ALARM, CONFIRMED, REOPENED)

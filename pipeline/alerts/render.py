@@ -18,6 +18,7 @@ from pipeline.events import (
     FALSE_ALARM,
     FLATLINE,
     LATE,
+    PRECISION,
     RANGE,
     RECONSTRUCTION,
     SILENCE,
@@ -35,6 +36,7 @@ _FOUND_BY = {
     LATE: "the watchdog of lateness: nobody sends",
     FLATLINE: "the watchdog of flat lines: a channel that moves stands still",
     RANGE: "the watchdog of limits: low and high in the stream's YAML",
+    PRECISION: "people's answers: fewer alerts are right than before; train again, or look at what changed",
 }
 _LESS = {
     SILENCE: "watch: {silence: 6h}",

@@ -32,6 +32,7 @@ def resolved(anomaly: Anomaly) -> str:
     endings = {
         "silent": f"{name}: nothing more is known, it has fallen silent",
         "gone": f"{named(anomaly)} is taken to be gone: nothing for {lasting(anomaly)}",
+        "regained": f"{name} is what it was",
         "unwatched": f"{name}: not watched any more",
         "resolved": f"{name}: {clean(anomaly.answered_by)} says that it is resolved",
         "false_alarm": f"{name}: {clean(anomaly.answered_by)} says that it was a false alarm",

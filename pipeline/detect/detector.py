@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -28,6 +28,7 @@ TAIL_TIMES = 20.0  # so many times a look must have been held out for half a bel
 LEAST_SPREAD = 0.0025  # of a look's median: what never varied may vary by a hundredth
 DEVIATIONS = 4.0  # a look's level lies so many spreads above its median
 ONE_DEVIATION = 0.8413  # quantile of a normal distribution that lies one deviation above its median
+MARGIN = 1.2  # what people call normal stays so far below a threshold: the next time it reaches further
 FORMAT = 2
 
 Errors = NDArray[np.floating[Any]]
@@ -184,6 +185,27 @@ class Detector:
             joint = [_quiet(each, look[number], found) for each, look in zip(joint, seen, strict=True)]
         self.spans = self.spans[: len(self.thresholds_)]
         return self
+
+    def allow(self, normal: Sequence[tuple[HeldOut, NDArray[np.bool_]]], *, most: float) -> float:
+        """Raise each look's threshold over what rows reach that people call normal, by so much at most.
+
+        Args:
+            normal: pieces of series with the `context_rows` before, and which of their rows are meant [T].
+            most: times the learned threshold that the raised one may be.
+
+        Returns:
+            The most that a threshold was raised, as a factor: 1 is not at all.
+        """
+        raised = 1.0
+        for number, threshold in enumerate(self.thresholds_):
+            reached = threshold.value
+            for piece, meant in normal:
+                look = looks(self._judge(piece.errors)[0], self.spans, self.lookahead)[number]
+                reached = max(reached, MARGIN * float(np.max(np.nan_to_num(look[meant]), initial=0.0)))
+            value = min(reached, most * threshold.value)
+            raised = max(raised, value / threshold.value)
+            self.thresholds_[number] = replace(threshold, value=value)
+        return raised
 
     @property
     def threshold_(self) -> Threshold:

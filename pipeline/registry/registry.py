@@ -179,6 +179,18 @@ class Registry:
             self._client.set_model_version_tag(name, str(version), "offbeat.decision", "rejected")
             self._client.set_model_version_tag(name, str(version), "offbeat.reason", clean(reason))
 
+    def tell(self, stream: str, version: int, facts: Mapping[str, float | None]) -> None:
+        """Say what came of a version in use: metrics of the run that trained it, and tags of its own."""
+        name, known = model_name(stream), {k: v for k, v in facts.items() if v is not None}
+        with translated(f"tag version {version} of {stream}"):
+            found = unless_missing(lambda: self._client.get_model_version(name, str(version)))
+            if found is None:
+                return
+            for key, value in known.items():
+                self._client.set_model_version_tag(name, str(version), f"offbeat.{key}", f"{value:.4g}")
+            if run := unless_missing(lambda: self._client.get_run(str(found.run_id))):
+                Run(self._client, stream, run.info.experiment_id, run.info.run_id).metrics(known)
+
     def rollback(self, stream: str, reason: str) -> Version:
         """Make the champion before this one champion again; a second rollback undoes the first.
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import DataError
 from pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Offbeat"]
 
@@ -211,6 +214,12 @@ class Offbeat(Workspace):
         from pipeline.steps.answer import cancel_maintenance
 
         return cancel_maintenance(self, window, who)
+
+    def labels(self, stream: str) -> pa.Table:
+        """Return what people said as labels: entity, start, end (exclusive), label (1 a fault), who."""
+        from pipeline.steps.feedback import labels
+
+        return labels(self, stream)
 
     def discard(self, stream: str, *, ids: Sequence[str] = (), reason: str | None = None) -> dict[str, Any]:
         """Remove rejects for good, by id or by what their reason holds."""

@@ -19,6 +19,7 @@ from pipeline.alerts import links
 from pipeline.config.secrets import resolve
 from pipeline.errors import DataError
 from pipeline.events import ANSWERS, SNOOZED, Anomaly, Answer
+from pipeline.steps.feedback import watch_precision
 from pipeline.steps.notify import at_once, notify
 from pipeline.steps.score import FLAGGED
 from pipeline.steps.watch import LOOKED
@@ -68,6 +69,8 @@ def answer(
             receivers=at_once(work, stream) if stream else (),
             nonce=nonce,
         )
+        if stream and news:
+            watch_precision(work, stream)
         notify(work)
         line |= {"stream": found.stream, "status": found.status, "news": news}
     return {**found.to_json(), "news": news}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import clock, log
 from pipeline.alerts.render import firing_title
 from pipeline.errors import DataError
+from pipeline.steps.feedback import Figures, figures, publish
 from pipeline.store import anomalies
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ def status(work: Workspace, name: str) -> dict[str, Any]:
         "rejected": totals.rejected,
         "champion": best and best.version,
         "open_anomalies": len(still),
+        "alerts_right": _right(figures(work, name).get(best.version)) if best else None,
     }
+
+
+def _right(said: Figures | None) -> str | None:
+    """Say how many of a version's alerts were right, of those that people judged."""
+    return f"{said.confirmed}/{said.confirmed + said.false_alarm}" if said else None
 
 
 def newest_anomalies(work: Workspace, name: str | None, *, limit: int) -> list[dict[str, Any]]:
@@ -73,4 +80,5 @@ def maintain(work: Workspace, name: str) -> dict[str, Any]:
         )
         tended = work.scores(stream).maintain(now=now, keep=keep.scores)
         line |= {f"scores_{what}": count for what, count in tended.items()}
+    publish(work, name)
     return {"stream": name, **line}

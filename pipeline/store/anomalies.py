@@ -161,9 +161,10 @@ def list_anomalies(
     kind: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    judged: bool = False,
     limit: int = 100,
 ) -> list[Anomaly]:
-    """Return anomalies that touch [since, until), the latest start first."""
+    """Return anomalies that touch [since, until), the latest start first; or only those with a verdict."""
     query = sa.select(anomalies).order_by(anomalies.c.start.desc(), anomalies.c.id).limit(limit)
     if stream is not None:
         query = query.where(anomalies.c.stream == stream)
@@ -173,6 +174,8 @@ def list_anomalies(
         query = query.where(anomalies.c.status == status)
     if kind is not None:
         query = query.where(anomalies.c.kind == kind)
+    if judged:
+        query = query.where(anomalies.c.verdict != "")
     if since is not None:
         query = query.where(anomalies.c.end >= since)
     if until is not None:

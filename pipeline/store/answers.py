@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.errors import DataError
-from pipeline.events import Answer
-from pipeline.store.database import answers, insert, missed, reading, spent_links, writing
+from pipeline.events import CONFIRMED, Answer
+from pipeline.store.database import anomalies, answers, insert, missed, reading, spent_links, writing
 from pipeline.store.lifecycle import digest
 
 OURSELVES = "offbeat"
@@ -39,6 +39,31 @@ def history(engine: sa.Engine, anomaly: str) -> list[Answer]:
     query = sa.select(answers).where(answers.c.anomaly == anomaly).order_by(answers.c.number)
     with reading(engine) as connection:
         return [_read(row) for row in connection.execute(query)]
+
+
+def counts(engine: sa.Engine, stream: str) -> dict[tuple[int | None, str], int]:
+    """Return how often each answer was given to what each version found (None: a watchdog), and `missed`."""
+    of, what = anomalies.c.version, answers.c.what
+    given = sa.select(of, what, sa.func.count()).join(anomalies, anomalies.c.id == answers.c.anomaly)
+    given = given.where(anomalies.c.stream == stream, answers.c.who != OURSELVES).group_by(of, what)
+    lost = sa.select(missed.c.version, sa.func.count()).where(missed.c.stream == stream)
+    with reading(engine) as connection:
+        found = {(version, said): count for version, said, count in connection.execute(given)}
+        rows = connection.execute(lost.group_by(missed.c.version))
+        return found | {(version, "missed"): count for version, count in rows}
+
+
+def verdicts(engine: sa.Engine, stream: str, kind: str) -> list[tuple[int | None, bool, datetime]]:
+    """Return what anomalies with a verdict were found by (version), whether rightly, and when that was said.
+
+    In the order in which it was said.
+    """
+    columns = (anomalies.c.version, anomalies.c.verdict, anomalies.c.answered_at, anomalies.c.updated_at)
+    query = sa.select(*columns).where(anomalies.c.stream == stream, anomalies.c.kind == kind)
+    with reading(engine) as connection:
+        rows = connection.execute(query.where(anomalies.c.verdict != "")).all()
+    found = [(row.version, row.verdict == CONFIRMED, row.answered_at or row.updated_at) for row in rows]
+    return sorted(found, key=lambda each: each[2])
 
 
 def spend(connection: sa.Connection, nonce: str, *, now: datetime) -> None:
