@@ -34,6 +34,8 @@ app = typer.Typer(
 )
 rejects = typer.Typer(no_args_is_help=True, help="Records that could not be stored, and why.")
 app.add_typer(rejects, name="rejects")
+alerts = typer.Typer(no_args_is_help=True, help="Who is told, and when.")
+app.add_typer(alerts, name="alerts")
 maintenance = typer.Typer(no_args_is_help=True, help="Planned work: what begins in it alerts nobody.")
 app.add_typer(maintenance, name="maintenance")
 out = Console()
@@ -460,6 +462,45 @@ def maintenance_cancel(
 ) -> None:
     """End a maintenance window now, or keep it from beginning."""
     _show(_open().cancel_maintenance(window, who), as_json)
+
+
+@alerts.command("test")
+def alerts_test(
+    stream: Annotated[
+        str | None, typer.Argument(help="Left out: say it of all streams, send nothing.")
+    ] = None,
+    receiver: Annotated[str, typer.Option(help="Send to this one only, wherever the routes lead.")] = "",
+    entity: Annotated[str, typer.Option(help="Of the sample; routes and labels may go by it.")] = "",
+    severity: Annotated[str, typer.Option(help="low, medium, high or critical.")] = "high",
+    kind: Annotated[
+        str, typer.Option(help="reconstruction, silence, late, flatline, range.")
+    ] = "reconstruction",
+    send: Annotated[bool, typer.Option(help="Send a sample, and its end; else only say who is told.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Say who would be told of an anomaly, and when; send each of them a sample, marked as a test.
+
+    The sample takes the real route to the real receivers, and is recorded nowhere.
+    """
+    offbeat = _open()
+    names = [stream] if stream else sorted(offbeat.project.streams)
+    told = [
+        {"stream": name, **row}
+        for name in names
+        for row in offbeat.rehearse(
+            name, receiver=receiver, entity=entity, severity=severity, kind=kind, send=send and bool(stream)
+        )
+    ]
+    if as_json:
+        sys.stdout.write(json.dumps(told) + "\n")
+    else:
+        table = Table(box=None, header_style="bold")
+        for column in ("stream", "receiver", "when", "sent"):
+            table.add_column(column)
+        for row in told:
+            table.add_row(*(escape(str(row[column])) for column in ("stream", "receiver", "when", "sent")))
+        out.print(table)
+    raise typer.Exit(75 if any(str(row["sent"]).startswith("no") for row in told) else 0)
 
 
 @rejects.command("list")

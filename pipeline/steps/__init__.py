@@ -137,6 +137,12 @@ class Offbeat(Workspace):
 
         return notify(self)
 
+    def rehearse(self, stream: str, **sample: Any) -> list[dict[str, Any]]:
+        """Say who would be told of an anomaly of the stream, and when; send each of them a sample."""
+        from pipeline.steps.rehearse import rehearse
+
+        return rehearse(self, stream, **sample)
+
     def deliver(self) -> dict[str, Any]:
         """Send the alerts that are due."""
         from pipeline.steps.deliver import deliver

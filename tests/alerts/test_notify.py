@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 
 from pipeline import clock
 from pipeline.config.loader import load_project
-from pipeline.errors import Unavailable
+from pipeline.errors import DataError, Unavailable
 from pipeline.events import Context, Contribution, Event
 from pipeline.home import Home
 from pipeline.steps import Offbeat
@@ -403,3 +404,31 @@ def test_deciding_is_quick_where_nothing_is_new(plant, monkeypatch):
     plant.told(0)
     monkeypatch.setattr(step, "decide", lambda *_: pytest.fail("there was nothing to decide"))
     assert plant.told(1) == []
+
+
+def test_a_rehearsal_sends_a_sample_by_the_real_route_and_records_nothing(plant):
+    plant.routes(
+        "routes: [{to: [ops], repeat: 4h, group: {by: [line]}, escalate: [{after: 30m, to: [boss]}]}]\n",
+        receivers="receivers: {log: {type: log}, ops: {type: log, limit: 9/hour}, boss: {type: log}}\n",
+    )
+    with clock.frozen(plant.at(0)):
+        told = plant.work.rehearse("pumps")
+    assert [(row["receiver"], row["sent"]) for row in told] == [("ops", "yes"), ("boss", "yes")]
+    assert told[0]["when"] == "within 30s, with others of the same line; again every 4h; at most 9/hour"
+    assert told[1]["when"] == "after 30m, if nobody answers"
+    lines = (plant.root.alerts / "pumps.jsonl").read_text().splitlines()
+    assert [json.loads(line)["event"] for line in lines] == ["firing", "resolved"] * 2
+    assert all("TEST, please ignore" in line for line in lines)
+    assert plant.work.anomalies("pumps") == []
+    assert plant.told(0) == []
+
+
+def test_a_rehearsal_says_which_receiver_fails(plant, hooks, secret, monkeypatch):
+    monkeypatch.setenv("HOOK_SECRET", secret)
+    url = hooks.url("/down", status=500)
+    hook = f'hook: {{type: webhook, url: "{url}", secret: "${{env:HOOK_SECRET}}"}}'
+    plant.routes("", receivers=f"receivers: {{log: {{type: log}}, {hook}}}\n")
+    (row,) = plant.work.rehearse("pumps", receiver="hook")
+    assert (row["when"], row["sent"]) == ("never: no route leads there", "no: HTTP 500")
+    with pytest.raises(DataError, match="'hok' is no receiver; expected one of log, hook"):
+        plant.work.rehearse("pumps", receiver="hok")
