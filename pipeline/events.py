@@ -41,7 +41,8 @@ class Contribution:
     """One channel's part in an event.
 
     share is 0..1 of the joint error; expected and actual are in the channel's own unit at the peak,
-    None where a number means nothing (a category, a gap).
+    None where a number means nothing (a category, a gap). spread is how far they usually are apart, on normal
+    data that the model did not learn from; None where that is not known.
     """
 
     channel: str
@@ -49,6 +50,7 @@ class Contribution:
     expected: float | None
     actual: float | None
     unit: str = ""
+    spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class Context:
     noun: str = ""
     """What an entity is called: `card`, `seller`; empty for sensors, whose name says enough."""
     units: Mapping[str, str] = field(default_factory=dict)
+    spreads: Mapping[str, float] = field(default_factory=dict)
+    """How far expected and actual usually are apart, by channel, in its own unit."""
     merge: timedelta = timedelta(0)
     version: int | None = None
     run: str | None = None
@@ -94,6 +98,7 @@ class Context:
         cls,
         stream: Stream,
         *,
+        spreads: Mapping[str, float] | None = None,
         version: int | None = None,
         run: str | None = None,
         airflow_run: str | None = None,
@@ -104,6 +109,7 @@ class Context:
             stream_kind=stream.kind,
             noun=noun.removesuffix("_id").replace("_", " "),
             units=stream.units,
+            spreads=spreads or {},
             merge=stream.alert.merge,
             version=version,
             run=run,

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from pipeline.alerts import incident, words
 from pipeline.alerts.message import About, Message
-from pipeline.alerts.text import clean, measured, moment
+from pipeline.alerts.text import clean, measured, moment, usual
 from pipeline.config.receivers import Links
 from pipeline.events import (
     ACKNOWLEDGED,
@@ -229,7 +229,8 @@ def _channel(part: Contribution) -> tuple[str, str, str, str]:
     def value(x: float | None) -> str:
         return "–" if x is None else measured(x, part.unit)
 
-    return f"{part.share:.0%}".rjust(5), clean(part.channel, 40), value(part.actual), value(part.expected)
+    expected = value(part.expected) + (f" ± {usual(part.spread)}" if part.spread else "")
+    return f"{part.share:.0%}".rjust(5), clean(part.channel, 40), value(part.actual), expected
 
 
 def _ids(anomaly: Anomaly) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pipeline.alerts.text import about, clean, measured, moment, number, span
+from pipeline.alerts.text import about, clean, measured, moment, number, span, usual
 from pipeline.events import FLATLINE, LATE, RANGE, SILENCE, Anomaly, Contribution
 
 
@@ -83,6 +83,8 @@ def _told(anomaly: Anomaly, channel: Contribution) -> str:
     if channel.expected is None:
         return f"unusual {name} {actual}"
     guess = about(channel.expected, channel.actual)
+    if channel.spread:
+        guess += f" ± {usual(channel.spread)}"
     return f"{name} {actual}, expected {'about ' if anomaly.stream_kind == 'transaction' else ''}{guess}"
 
 

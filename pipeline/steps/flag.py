@@ -14,7 +14,7 @@ from pipeline import clock, log
 from pipeline.config.models import SensorStream
 from pipeline.detect import events
 from pipeline.events import RECONSTRUCTION, Context, Event
-from pipeline.scoring import micros
+from pipeline.scoring import Scorer, micros
 from pipeline.steps.notify import at_once, notify
 from pipeline.steps.score import FLAGGED, Champion, champion, shard_name
 from pipeline.store import anomalies
@@ -54,7 +54,7 @@ def flag(
             found,
             now=clock.now(),
             receivers=at_once(work, stream),
-            context=_context(stream, best, airflow_run),
+            context=_context(stream, best, scores, airflow_run),
             silent=silent or not live,
             watermark=judged,
             since=since if live else None,
@@ -65,8 +65,15 @@ def flag(
     return {"stream": name, **line}
 
 
-def _context(stream: Stream, best: Champion, airflow_run: str | None) -> Context:
-    return Context.of(stream, version=best.version.version, run=best.version.run_id, airflow_run=airflow_run)
+def _context(stream: Stream, best: Champion, scores: pa.Table, airflow_run: str | None) -> Context:
+    flagged = pc.any(scores["flag"]).as_py()
+    return Context.of(
+        stream,
+        spreads=Scorer.of(best.bundle, stream).spreads if flagged else {},
+        version=best.version.version,
+        run=best.version.run_id,
+        airflow_run=airflow_run,
+    )
 
 
 def _seen(work: Workspace, stream: Stream) -> list[dict[str, Any]]:

@@ -146,12 +146,14 @@ def _score(value: float) -> float:
 
 
 def _channel(part: Contribution, context: Context) -> Contribution:
+    spread = context.spreads.get(part.channel) if part.spread is None else part.spread
     return Contribution(
         channel=storable(part.channel),
         share=_score(part.share),
         expected=_finite(part.expected),
         actual=_finite(part.actual),
         unit=storable(part.unit or context.units.get(part.channel, "")),
+        spread=_finite(spread) if part.expected is not None else None,
     )
 
 
