@@ -17,6 +17,7 @@ import pipeline
 from pipeline.errors import ConfigError, DataError, Unavailable
 from pipeline.events import Answer, Context
 from pipeline.store import anomalies
+from pipeline.store.database import anomalies as anomalies_table
 from pipeline.store.database import leases, open_database, reading, schema_version, writing
 from pipeline.store.leases import acquire, set_cursor
 
@@ -71,7 +72,10 @@ def test_a_database_of_an_earlier_version_opens_and_keeps_its_rows(url, event, a
     anomalies.record(engine, "pumps", [event(0, 5)], now=at(9), receivers=["log"], context=context)
     before = anomalies.list_anomalies(engine)
     with writing(engine) as connection:
+        for name in ("anomalies_undecided", "anomalies_by_end", "deliveries_made"):
+            connection.execute(sa.text(f"drop index {name}"))
         for name in (
+            "decided",
             "answer",
             "answered_by",
             "answered_at",
@@ -81,11 +85,16 @@ def test_a_database_of_an_earlier_version_opens_and_keeps_its_rows(url, event, a
             "maintenance",
         ):
             connection.execute(sa.text(f"alter table anomalies drop column {name}"))
-        for name in ("answers", "missed", "maintenances", "spent_links"):
+        for name in ("incident_members", "incidents", "answers", "missed", "maintenances", "spent_links"):
             connection.execute(sa.text(f"drop table {name}"))
         connection.execute(sa.update(schema_version).values(version=2))
     again = open_database(url)
     assert anomalies.list_anomalies(again) == before
+    with reading(again) as connection:
+        told = connection.execute(sa.select(anomalies_table.c.decided)).scalars().all()
+        found = {i["name"] for i in sa.inspect(connection).get_indexes("deliveries")}
+    assert told == [True], "what was told before is not told anew by routes that come later"
+    assert "deliveries_made" in found
     said = Answer("confirmed", "Ann", at(10))
     assert anomalies.answer(again, before[0].id, said, heard=at(10), receivers=())[1]
     assert anomalies.list_anomalies(open_database(url))[0].verdict == "confirmed"
