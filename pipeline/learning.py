@@ -309,10 +309,10 @@ def _normal(
     after = detector.later_rows + stream.window.delay + stream.window.stride
     pieces = []
     for series in parts.whole:
-        for stretch in latest:
-            inside = np.flatnonzero(touching([stretch], series.entity, series.time, series.time))
-            if len(inside):
-                pieces.append(series.rows(max(0, inside[0] - before), inside[-1] + after + 1))
+        inside = np.flatnonzero(touching(latest, series.entity, series.time, series.time))
+        for run in np.split(inside, np.flatnonzero(np.diff(inside) > 1) + 1):
+            if len(run):
+                pieces.append(series.rows(max(0, run[0] - before), run[-1] + after + 1))
     return [
         (HeldOut(each.entity, each.time, rows.errors), touching(latest, each.entity, each.time, each.time))
         for rows in reconstruct(stream, parts.preparer, pieces, models)

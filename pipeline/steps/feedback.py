@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline import clock
-from pipeline.config.models import SensorStream
+from pipeline.config.models import SensorStream, TransactionStream
 from pipeline.events import (
     CONFIRMED,
     FALSE_ALARM,
@@ -55,6 +55,7 @@ def of_stream(work: Workspace, stream: Stream, start: datetime, end: datetime) -
     return Feedback(
         masked=tuple(each for each in mine if each.why != FALSE_ALARM),
         normal=tuple(each for each in mine if each.why == FALSE_ALARM),
+        labelled=isinstance(stream, TransactionStream) and stream.fields.label is not None,
     )
 
 
