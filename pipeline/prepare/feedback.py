@@ -60,7 +60,7 @@ class Feedback:
     def records(self, table: pa.Table) -> pa.Table:
         """Return a table of records without those that are masked.
 
-        Where they have labels, one with a label stays, and one without in a normal stretch is labelled honest.
+        Where they have labels, one with a label stays; one without, in a normal stretch, is labelled honest.
         """
         if not self:
             return table
