@@ -271,8 +271,9 @@ def _pair(stream: Stream, parts: _Parts, entity: str | None) -> tuple[Windows, W
     normal = np.flatnonzero(usable & _touched(stream, parts, series, every, parts.feedback.normal))
     repeats = 0
     if len(normal):
-        repeats = int(np.clip(NORMAL_SHARE * len(learn) / len(normal), 1, MOST_REPEATS))
-        learn = learn.plus(every.subset(np.tile(normal, repeats)))
+        share = max(int(NORMAL_SHARE * len(learn)), LEAST_WINDOWS)
+        repeats = min(max(share // len(normal), 1), MOST_REPEATS)
+        learn = learn.plus(every.subset(np.tile(normal, repeats)).sample(share, seed))
     return learn, stop.sample(MOST_VALIDATION, seed), repeats
 
 
