@@ -271,8 +271,9 @@ def _pair(stream: Stream, parts: _Parts, entity: str | None) -> tuple[Windows, W
     normal = np.flatnonzero(usable & _touched(stream, parts, series, every, parts.feedback.normal))
     repeats = 0
     if len(normal):
-        repeats = int(np.clip(NORMAL_SHARE * len(learn) / len(normal), 1, MOST_REPEATS))
-        learn = learn.plus(every.subset(np.tile(normal, repeats)))
+        share = max(int(NORMAL_SHARE * len(learn)), LEAST_WINDOWS)
+        repeats = min(max(share // len(normal), 1), MOST_REPEATS)
+        learn = learn.plus(every.subset(np.tile(normal, repeats)).sample(share, seed))
     return learn, stop.sample(MOST_VALIDATION, seed), repeats
 
 
@@ -309,10 +310,10 @@ def _normal(
     after = detector.later_rows + stream.window.delay + stream.window.stride
     pieces = []
     for series in parts.whole:
-        for stretch in latest:
-            inside = np.flatnonzero(touching([stretch], series.entity, series.time, series.time))
-            if len(inside):
-                pieces.append(series.rows(max(0, inside[0] - before), inside[-1] + after + 1))
+        inside = np.flatnonzero(touching(latest, series.entity, series.time, series.time))
+        for run in np.split(inside, np.flatnonzero(np.diff(inside) > 1) + 1):
+            if len(run):
+                pieces.append(series.rows(max(0, run[0] - before), run[-1] + after + 1))
     return [
         (HeldOut(each.entity, each.time, rows.errors), touching(latest, each.entity, each.time, each.time))
         for rows in reconstruct(stream, parts.preparer, pieces, models)

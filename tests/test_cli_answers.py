@@ -70,6 +70,7 @@ def test_what_is_no_answer_is_refused(plant, arguments, expected):
 def test_what_people_said_is_written_as_labels(plant, tmp_path):
     for each in plant.anomalies("plant"):
         run("feedback", each["id"], {"a": "false-alarm", "b": "confirmed"}[each["entity"]])
+        run("feedback", each["id"], "resolved", "--who", "Bob")
     run(
         "missed", "plant", "a", "--from", "2026-03-02T10:00:00", "--to", "2026-03-02T11:00:00", "--who", "Bob"
     )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from pipeline import learning
+from pipeline.config.models import parse_stream
 from pipeline.prepare import Feedback, Stretch
+from pipeline.schemas import TIME
 from pipeline.scoring import Rows
 from tests.test_learning import MINUTE, START, history, stream, waves
 
@@ -89,3 +94,47 @@ def test_without_feedback_everything_is_as_ever():
         np.testing.assert_array_equal(found.end_time, before.end_time)
         for left, right in zip(everything(found), everything(before), strict=True):
             np.testing.assert_array_equal(left, right)
+
+
+def payments(count=3000):
+    rng = np.random.default_rng(0)
+    return pa.table({
+        "id": [f"t{i:05}" for i in range(count)],
+        "entity": [f"c{i}" for i in rng.integers(0, 20, count)],
+        "time": pa.array(START + np.arange(count) * MINUTE, pa.int64()).cast(TIME),
+        "amount": np.round(rng.lognormal(3, 0.4, count), 2),
+    })  # fmt: skip
+
+
+CARDS = parse_stream(
+    json.dumps(
+        {
+            "name": "cards",
+            "kind": "transaction",
+            "source": {"path": "x"},
+            "fields": {"id": "id", "entity": "entity", "amount": "amount", "categories": []},
+            "window": {"length": 16, "stride": 1, "delay": 0},
+        }
+    )
+)
+
+
+def test_a_cards_false_alarms_are_learned_from_and_its_frauds_are_not():
+    day = 1440 * MINUTE
+    fraud = Stretch("c1", START, START + day, "confirmed")
+    honest = Stretch("c2", START + day, START + 3 * day, "false_alarm")
+    made = {}
+    for name, said_ in (("plain", Feedback()), ("said", Feedback((fraud,), (honest,)))):
+        parts = learning._cut(CARDS, said_.records(payments()), None, said_)
+        series = [s.entity for s in parts.whole]
+        learn, stop, repeats = learning._pair(CARDS, parts, None)
+        owners = [(series[i], t) for i, t in zip(learn.series_index, learn.end_time, strict=True)]
+        made[name] = (owners, repeats)
+        assert len(stop) > 100
+    plain, (said_, repeats) = made["plain"], made["said"]
+    assert plain[1] == 0
+    assert any(name == "c1" and time < fraud.end for name, time in plain[0])
+    assert not any(name == "c1" and time < fraud.end for name, time in said_)
+    late = max(time for _, time in plain[0])
+    times = [(n, t) for n, t in said_ if n == "c2" and honest.start <= t < honest.end and t > late]
+    assert len(times) == repeats * len(set(times)) > 0, "also where nothing else is learned from"

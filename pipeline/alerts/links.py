@@ -14,9 +14,9 @@ from typing import Any
 
 from itsdangerous import BadData, SignatureExpired, TimestampSigner, URLSafeTimedSerializer
 
-from pipeline import clock
+from pipeline import clock, log
 from pipeline.config.receivers import Links
-from pipeline.errors import DataError
+from pipeline.errors import DataError, TerminalError
 from pipeline.events import ACKNOWLEDGED, FALSE_ALARM, SNOOZED
 
 EXPIRES = timedelta(days=7)
@@ -71,6 +71,8 @@ def offers(
 ) -> Mapping[str, str]:
     """Return a URL for each answer that an alert offers; none where `links` has no page or no secret.
 
+    A secret that cannot be had, or could be guessed, costs the links, never the alert: the log says so.
+
     Args:
         anomaly: id.
         alert: key of the alert they stand in.
@@ -80,13 +82,18 @@ def offers(
     """
     if links.page is None or links.secret is None:
         return {}
-    secret, page = resolve(links.secret), links.page.rstrip("/")
-    found = {}
-    for what in OFFERED:
-        nonce = hashlib.sha256(f"{alert}\0{receiver}\0{what}".encode()).hexdigest()[:32]
-        snooze = int(SNOOZE.total_seconds()) if what == SNOOZED else 0
-        found[what] = f"{page}/answer/{sign(Offer(anomaly, what, nonce, receiver, snooze), secret)}"
-    return found
+    try:
+        secret = resolve(links.secret)
+        tokens = {what: sign(_offer(anomaly, what, alert, receiver), secret) for what in OFFERED}
+    except TerminalError as error:
+        log.get().error("links_left_out", alert=alert, why=str(error))
+        return {}
+    return {what: f"{links.page.rstrip('/')}/answer/{token}" for what, token in tokens.items()}
+
+
+def _offer(anomaly: str, what: str, alert: str, receiver: str) -> Offer:
+    nonce = hashlib.sha256(f"{alert}\0{receiver}\0{what}".encode()).hexdigest()[:32]
+    return Offer(anomaly, what, nonce, receiver, int(SNOOZE.total_seconds()) if what == SNOOZED else 0)
 
 
 def _serializer(secret: str) -> Any:

@@ -196,16 +196,18 @@ class Detector:
         Returns:
             The most that a threshold was raised, as a factor: 1 is not at all.
         """
-        raised = 1.0
-        for number, threshold in enumerate(self.thresholds_):
-            reached = threshold.value
-            for piece, meant in normal:
-                look = looks(self._judge(piece.errors)[0], self.spans, self.lookahead)[number]
-                reached = max(reached, MARGIN * float(np.max(np.nan_to_num(look[meant]), initial=0.0)))
-            value = min(reached, most * threshold.value)
-            raised = max(raised, value / threshold.value)
-            self.thresholds_[number] = replace(threshold, value=value)
-        return raised
+        seen = [
+            looks(self._judge(piece.errors)[0], self.spans, self.lookahead)[:, meant]
+            for piece, meant in normal
+        ]
+        peaks = np.nan_to_num(np.concatenate(seen, axis=1)).max(axis=1, initial=0.0)
+        learned = [one.value for one in self.thresholds_]
+        factors = np.clip(MARGIN * peaks / learned, 1.0, most)
+        self.thresholds_ = [
+            replace(one, value=float(one.value * factor))
+            for one, factor in zip(self.thresholds_, factors, strict=True)
+        ]
+        return float(factors.max())
 
     @property
     def threshold_(self) -> Threshold:

@@ -18,7 +18,7 @@ from pipeline.prepare import columns
 from pipeline.prepare.series import Bools, Ints
 
 LABEL = "label"
-"""Column of the labels of a transaction stream that has them; rows with a label keep it."""
+"""Column of the labels of a transaction stream that has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,8 @@ class Feedback:
     """Not to be learned from or calibrated on."""
     normal: tuple[Stretch, ...] = ()
     """To be learned from, and not to be flagged again."""
+    labelled: bool = False
+    """Whether the records have labels of their own, in column `label`: they say more."""
 
     def __bool__(self) -> bool:
         return bool(self.masked or self.normal)
@@ -56,14 +58,14 @@ class Feedback:
         return {why: whys.count(why) for why in ("confirmed", "missed", "maintenance", "false_alarm")}
 
     def records(self, table: pa.Table) -> pa.Table:
-        """Return a table of records without those that are masked, but for what has a label of its own.
+        """Return a table of records without those that are masked.
 
-        Records in normal stretches whose label is not known are labelled as honest.
+        Where they have labels, one with a label stays; one without, in a normal stretch, is labelled honest.
         """
         if not self:
             return table
         masked, normal = (within(table, stretches) for stretches in (self.masked, self.normal))
-        if LABEL in table.column_names:
+        if self.labelled:
             label = columns.floats(table, LABEL)
             masked &= np.isnan(label)
             honest = pa.array(np.where(np.isnan(label) & normal, 0.0, label), from_pandas=True)

@@ -103,7 +103,7 @@ def redeem(work: Workspace, token: str, *, who: str = "", why: str = "") -> dict
     """
     offer = _offer(work, token)
     until = clock.now() + timedelta(seconds=offer.snooze) if offer.snooze else None
-    by = who.strip() or f"{offer.receiver or 'somebody'} (link)"
+    by = f"{who.strip() or offer.receiver or 'somebody'} (link)"  # nobody logged in: it is what they say
     return answer(work, offer.anomaly, offer.what, who=by, why=why, until=until, nonce=offer.nonce)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline import clock
-from pipeline.config.models import SensorStream
+from pipeline.config.models import SensorStream, TransactionStream
 from pipeline.events import (
     CONFIRMED,
     FALSE_ALARM,
@@ -56,17 +56,17 @@ def of_stream(work: Workspace, stream: Stream, start: datetime, end: datetime) -
     return Feedback(
         masked=tuple(each for each in mine if each.why != FALSE_ALARM),
         normal=tuple(each for each in mine if each.why == FALSE_ALARM),
+        labelled=isinstance(stream, TransactionStream) and stream.fields.label is not None,
     )
 
 
 def labels(work: Workspace, name: str) -> pa.Table:
     """Return what people said of stream `name` as labels (see `LABELS`), in order of time."""
-    stream = work.stream(name)
+    stream, judges = work.stream(name), answers.judges(work.database, name)
     rows = [
         {"entity": a.entity, "start": a.start, "end": _over(stream, a), "label": int(a.verdict == CONFIRMED)}
-        | {"who": a.answered_by}
+        | {"who": judges[a.id]}
         for a in _answered(work, name)
-        if a.verdict
     ]
     rows += [
         {"entity": m["entity"], "start": m["start"], "end": m["end"], "label": 1, "who": m["who"]}
@@ -98,10 +98,10 @@ class Figures:
 
 def figures(work: Workspace, name: str) -> dict[int, Figures]:
     """Return what people said of each version's alerts; a version that nobody answered is not there."""
-    counted: Counter[tuple[int, str]] = Counter()
-    for version, right, _ in answers.verdicts(work.database, name, RECONSTRUCTION):
-        if version is not None:
-            counted[version, "confirmed" if right else "false_alarm"] += 1
+    found = answers.judged(work.database, name, RECONSTRUCTION)
+    counted = Counter(
+        {(version, what): count for (version, what), count in found.items() if version is not None}
+    )
     for each in answers.all_missed(work.database, name):
         if each["version"] is not None:
             counted[each["version"], "missed"] += 1
@@ -122,11 +122,11 @@ def watch_precision(work: Workspace, stream: Stream) -> dict[str, int]:
     Of the last 20 that people judged, less than half the share of those before them, of which there must be
     20 as well; at most 200 are looked at.
     """
-    said = answers.verdicts(work.database, stream.name, RECONSTRUCTION)
+    said = answers.latest_verdicts(work.database, stream.name, RECONSTRUCTION, BEFORE + LATELY)
     before, lately = said[-BEFORE - LATELY : -LATELY], said[-LATELY:]
     if len(before) < LATELY:
         return {}
-    was, now = (sum(right for _, right, _ in part) / len(part) for part in (before, lately))
+    was, now = (sum(right for right, _ in part) / len(part) for part in (before, lately))
     found = [_dropped(stream, lately, was, now)] if now < DROP * was else []
     done = anomalies.record(
         work.database,
@@ -140,10 +140,8 @@ def watch_precision(work: Workspace, stream: Stream) -> dict[str, int]:
     return done.counts()
 
 
-def _dropped(
-    stream: Stream, lately: Sequence[tuple[int | None, bool, datetime]], was: float, now: float
-) -> Event:
-    times = [at for *_, at in lately]
+def _dropped(stream: Stream, lately: Sequence[tuple[bool, datetime]], was: float, now: float) -> Event:
+    times = [at for _, at in lately]
     part = Contribution("share of alerts that were right", 1.0, was, now)
     return Event(
         stream.name, times[0], times[-1], times[-1], was / max(now, 1 / LATELY), "high", (part,), True,

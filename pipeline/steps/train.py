@@ -64,6 +64,7 @@ def train(
         start, end = history_range(stream, store.state().watermark)
         version, history = store.version(), store.read(start, end)
         said = feedback.of_stream(work, stream, start, end)
+        feedback.publish(work, name)
         with work.registry.run(name) as run:
             _describe(work, stream, run, history, version, (start, end))
             _describe_feedback(run, said)
@@ -82,7 +83,6 @@ def train(
             work.registry.reject(name, number, decision.reason)
         line |= {"version": number, "promoted": decision.promote and promote, "reason": decision.reason}
         line |= {"run_id": run.id, "rows": len(history)}
-        feedback.publish(work, name)
     return {"stream": name, **line}
 
 

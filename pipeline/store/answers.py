@@ -13,8 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.errors import DataError
-from pipeline.events import CONFIRMED, Answer
-from pipeline.store.database import anomalies, answers, insert, missed, reading, spent_links, writing
+from pipeline.events import CONFIRMED, VERDICTS, Answer
+from pipeline.store.database import UtcTime, anomalies, answers, insert, missed, reading, spent_links, writing
 from pipeline.store.lifecycle import digest
 
 OURSELVES = "offbeat"
@@ -53,17 +53,33 @@ def counts(engine: sa.Engine, stream: str) -> dict[tuple[int | None, str], int]:
         return found | {(version, "missed"): count for version, count in rows}
 
 
-def verdicts(engine: sa.Engine, stream: str, kind: str) -> list[tuple[int | None, bool, datetime]]:
-    """Return what anomalies with a verdict were found by (version), whether rightly, and when that was said.
-
-    In the order in which it was said.
-    """
-    columns = (anomalies.c.version, anomalies.c.verdict, anomalies.c.answered_at, anomalies.c.updated_at)
-    query = sa.select(*columns).where(anomalies.c.stream == stream, anomalies.c.kind == kind)
+def judged(engine: sa.Engine, stream: str, kind: str) -> dict[tuple[int | None, str], int]:
+    """Return how many anomalies of a kind have which verdict, by the version that found them."""
+    by = (anomalies.c.version, anomalies.c.verdict)
+    query = sa.select(*by, sa.func.count()).where(anomalies.c.stream == stream, anomalies.c.kind == kind)
     with reading(engine) as connection:
-        rows = connection.execute(query.where(anomalies.c.verdict != "")).all()
-    found = [(row.version, row.verdict == CONFIRMED, row.answered_at or row.updated_at) for row in rows]
-    return sorted(found, key=lambda each: each[2])
+        rows = connection.execute(query.where(anomalies.c.verdict != "").group_by(*by))
+        return {(version, verdict): count for version, verdict, count in rows}
+
+
+def latest_verdicts(engine: sa.Engine, stream: str, kind: str, most: int) -> list[tuple[bool, datetime]]:
+    """Return whether the latest anomalies of a kind with a verdict were right, and when that was said.
+
+    In the order in which it was said, at most so many.
+    """
+    when = sa.func.coalesce(anomalies.c.answered_at, anomalies.c.updated_at, type_=UtcTime()).label("said")
+    query = sa.select(anomalies.c.verdict, when).where(anomalies.c.stream == stream, anomalies.c.kind == kind)
+    query = query.where(anomalies.c.verdict != "").order_by(when.desc(), anomalies.c.id).limit(most)
+    with reading(engine) as connection:
+        return [(row.verdict == CONFIRMED, row.said) for row in connection.execute(query)][::-1]
+
+
+def judges(engine: sa.Engine, stream: str) -> dict[str, str]:
+    """Return who gave each anomaly of a stream its latest verdict."""
+    query = sa.select(answers.c.anomaly, answers.c.who).join(anomalies, anomalies.c.id == answers.c.anomaly)
+    query = query.where(anomalies.c.stream == stream, answers.c.what.in_(VERDICTS))
+    with reading(engine) as connection:
+        return {row.anomaly: row.who for row in connection.execute(query.order_by(answers.c.number))}
 
 
 def spend(connection: sa.Connection, nonce: str, *, now: datetime) -> None:

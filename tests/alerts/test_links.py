@@ -10,6 +10,7 @@ import pytest
 from pipeline import clock
 from pipeline.alerts.links import OFFERED, Offer, offers, sign, verify
 from pipeline.config.receivers import Links
+from pipeline.config.secrets import resolve
 from pipeline.errors import DataError
 
 SECRET = "0123456789abcdef-canary"
@@ -62,6 +63,11 @@ def test_a_repeat_of_an_alert_offers_the_same_answers_once():
 def test_without_a_page_or_a_secret_there_are_no_links():
     for links in (Links(), Links(page="https://x.example"), Links(secret="${env:S}")):
         assert offers("a1", "k", "ops", links, lambda _: SECRET) == {}
+
+
+@pytest.mark.parametrize("environment", [{}, {"S": ""}, {"S": "short"}])
+def test_a_secret_that_cannot_be_used_costs_the_links_and_not_the_alert(environment):
+    assert offers("a1", "k", "ops", LINKS, lambda text: resolve(text, environment)) == {}
 
 
 def test_a_secret_that_could_be_guessed_is_refused():

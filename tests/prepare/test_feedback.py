@@ -48,7 +48,7 @@ def test_without_feedback_the_table_is_the_same_object():
 def test_a_record_that_has_a_label_keeps_it_and_a_false_alarm_gives_one():
     label = np.full(20, np.nan)
     label[[2, 3]] = [1.0, 0.0]  # of a, at 2 and 3
-    said = Feedback(masked=(stretch("a", 2, 5),), normal=(stretch("b", 0, 2, "false_alarm"),))
+    said = Feedback(masked=(stretch("a", 2, 5),), normal=(stretch("b", 0, 2, "false_alarm"),), labelled=True)
     found = said.records(table(label=label))
     known = dict(zip(keys(found), found["label"].to_pylist(), strict=True))
     assert (known["a", START + 2], known["a", START + 3]) == (1.0, 0.0)
