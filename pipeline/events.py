@@ -17,8 +17,8 @@ from pipeline.config.models import Stream, TransactionStream
 
 SEVERITIES = ("low", "medium", "high", "critical")
 RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE = "reconstruction", "silence", "flatline", "late", "range"
-PRECISION = "precision"
-KINDS = (RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE, PRECISION)
+PRECISION, FAILURE = "precision", "failure"
+KINDS = (RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE, PRECISION, FAILURE)
 """What found an anomaly: the model, one of the watchdogs, or people's answers to the alerts themselves."""
 ACKNOWLEDGED, SNOOZED, RESOLVED = "acknowledged", "snoozed", "resolved"
 FALSE_ALARM, CONFIRMED, REOPENED = "false_alarm", "confirmed", "reopened"

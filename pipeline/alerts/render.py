@@ -15,6 +15,7 @@ from pipeline.alerts.text import clean, measured, moment, usual
 from pipeline.config.receivers import Links
 from pipeline.events import (
     ACKNOWLEDGED,
+    FAILURE,
     FALSE_ALARM,
     FLATLINE,
     LATE,
@@ -36,6 +37,7 @@ _FOUND_BY = {
     LATE: "the watchdog of lateness: nobody sends",
     FLATLINE: "the watchdog of flat lines: a channel that moves stands still",
     RANGE: "the watchdog of limits: low and high in the stream's YAML",
+    FAILURE: "Airflow: a step of the pipeline gave up, and nothing is looked at as long as it does",
     PRECISION: "people's answers: fewer alerts are right than before; train again, or look at what changed",
 }
 _LESS = {

@@ -8,11 +8,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 from pipeline.alerts.text import about, clean, measured, moment, number, span, usual
-from pipeline.events import FLATLINE, LATE, RANGE, SILENCE, Anomaly, Contribution
+from pipeline.events import FAILURE, FLATLINE, LATE, RANGE, SILENCE, Anomaly, Contribution
 
 
 def firing(anomaly: Anomaly) -> str:
     """Say what is wrong, where and since when: `pump-7 vibration 9.1 mm/s, expected 2.3, since …`."""
+    if anomaly.kind == FAILURE:
+        return f"{named(anomaly)} has failed {_when(anomaly)}: {_channel(anomaly).strip()}"
     if anomaly.kind == LATE:
         return f"no new records {_when(anomaly)}{usually(anomaly)}"
     if anomaly.kind == SILENCE:
@@ -38,6 +40,7 @@ def resolved(anomaly: Anomaly) -> str:
         "false_alarm": f"{name}: {clean(anomaly.answered_by)} says that it was a false alarm",
     }
     over = {
+        FAILURE: f"{named(anomaly)} works again {when}",
         LATE: f"records come again {when}",
         SILENCE: f"{named(anomaly)} sends again {when}",
         FLATLINE: f"{name} moves again {when}",

@@ -11,7 +11,7 @@ from pipeline.config.hours import Hours
 from pipeline.config.scalars import Duration, Name, Positive, Strict, at
 
 Severity = Literal["low", "medium", "high", "critical"]
-Kind = Literal["reconstruction", "silence", "late", "flatline", "range", "precision"]
+Kind = Literal["reconstruction", "silence", "late", "flatline", "range", "precision", "failure"]
 Label = Annotated[str, Field(min_length=1, max_length=64)]
 Labels = dict[Name, Label]
 OWN_LABELS = ("stream", "entity", "kind")
@@ -48,7 +48,7 @@ class Match(Strict):
     severity: Severity = "low"
     """At least so severe."""
     kind: Kinds | None = None
-    """What found it, one or several: reconstruction, silence, late, flatline, range, precision."""
+    """What found it, one or several: reconstruction, silence, late, flatline, range, precision, failure."""
     labels: dict[Name, Pattern] = Field(default_factory=dict)
     """Patterns of the labels that the stream, or the entity, has."""
     at: Hours | None = None

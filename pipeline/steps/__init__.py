@@ -137,6 +137,20 @@ class Offbeat(Workspace):
 
         return notify(self)
 
+    def failed(
+        self, stream: str, step: str, problem: str, *, airflow_run: str | None = None
+    ) -> dict[str, Any]:
+        """Tell that a step of the stream gave up."""
+        from pipeline.steps.failure import failed
+
+        return failed(self, stream, step, problem, airflow_run=airflow_run)
+
+    def works(self, stream: str, step: str) -> bool:
+        """Tell that a step of the stream works, if it had failed before."""
+        from pipeline.steps.failure import works
+
+        return works(self, stream, step)
+
     def rehearse(self, stream: str, **sample: Any) -> list[dict[str, Any]]:
         """Say who would be told of an anomaly of the stream, and when; send each of them a sample."""
         from pipeline.steps.rehearse import rehearse
