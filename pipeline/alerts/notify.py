@@ -35,7 +35,7 @@ def decide(ledger: Ledger, routes: Routes, now: datetime) -> Decision:
     desk = _Desk(ledger, routes, now)
     for anomaly in sorted((ledger.anomalies[i] for i in ledger.undecided), key=lambda a: (a.start, a.id)):
         desk.take(anomaly)
-    for case in list(desk.cases.values()):
+    for case in desk.ordinary():
         desk.look(case)
     for case in desk.overflows():  # after the others, which fill them
         desk.look(case)
@@ -59,6 +59,9 @@ class _Desk:
     def __init__(self, ledger: Ledger, routes: Routes, now: datetime) -> None:
         self.ledger, self.routes, self.now = ledger, routes, now
         self.told = {episode: set(who) for episode, who in ledger.told.items()}
+        self.routes_of: dict[Episode, list[str]] = {}
+        for route, episode in ledger.seen:
+            self.routes_of.setdefault(episode, []).append(route)
         self.recent = Counter(ledger.recent)
         self.alive = [each for each in ledger.alive if routes.may_mute(each)]
         self.waiting: set[str] = set()
@@ -72,17 +75,25 @@ class _Desk:
 
     def take(self, anomaly: Anomaly) -> None:
         """Put an anomaly to the incidents it belongs to, where people have to be told of it."""
+        if anomaly.status == "closed" and self._told_by_what_is_gone(anomaly):
+            return
         for rule in self.routes.rules(anomaly):
             if (rule.id, _episode(anomaly)) in self.ledger.seen or not rule.to:
                 continue
-            if _episode(anomaly) in self.ledger.direct and (rule.plain or anomaly.status == "closed"):
-                continue  # a route that came later tells nobody of what is over
+            if rule.plain and _episode(anomaly) in self.ledger.direct:
+                continue
             moment = anomaly.closed_at or self.now
             if self.routes.quiet(rule, anomaly, moment) or self.routes.muted(anomaly, self.alive):
                 if anomaly.status == "open":
                     self.waiting.add(anomaly.id)
                 continue
             self._case(rule, anomaly).pending.append(anomaly)
+
+    def _told_by_what_is_gone(self, anomaly: Anomaly) -> bool:
+        """Tell whether people know of it by other routes than there are now, which tell of nothing past."""
+        episode = _episode(anomaly)
+        known = episode in self.ledger.direct or bool(self.ledger.told.get(episode))
+        return known and not any(map(self.routes.rule, self.routes_of.get(episode, ())))
 
     def _case(self, rule: Rule, anomaly: Anomaly) -> _Case:
         group = digest(*self._common(rule, anomaly).values()) if rule.group else digest(anomaly.id)
@@ -92,16 +103,19 @@ class _Desk:
         labels = self.routes.labels(anomaly)
         return {name: labels.get(name, "") for name in rule.group.by} if rule.group else {}
 
+    def ordinary(self) -> list[_Case]:
+        """Return the cases of routes and streams."""
+        return [case for (route, _), case in self.cases.items() if not route.startswith(OVERFLOW)]
+
     def overflows(self) -> list[_Case]:
         """Return the cases that gather what is beyond limits."""
         return [case for (route, _), case in self.cases.items() if route.startswith(OVERFLOW)]
 
     def look(self, case: _Case) -> None:
-        """Decide on one case. One that gathers what is beyond a limit is looked at last."""
+        """Decide on one case."""
         rule, incident = case.rule, case.incident
-        if rule is not None and rule.overflow and not case.pending and incident is None:
-            return
         if rule is None:  # the route is gone: who was told hears of the end, and no more
+            case.pending = []
             self._maybe_resolve(case, open_left=self._open(case))
             return
         still = self._open(case)
@@ -111,7 +125,8 @@ class _Desk:
                 self._tell(case, FIRST if first else MORE, case.pending)
                 case.pending = []
             else:
-                self.waiting |= {a.id for a in case.pending}
+                if not rule.overflow:  # whose members are kept with it
+                    self.waiting |= {a.id for a in case.pending}
                 return
         elif still and incident is not None and incident.first_at is not None:
             self._remind(case, still)
@@ -226,7 +241,6 @@ class _Desk:
     def _put_off(self, receiver: str, news: Iterable[Anomaly]) -> None:
         """Leave to a receiver's digest what it would have been told now."""
         rule = self.routes.beyond(receiver)
-        assert rule is not None
         case = self.cases.setdefault((rule.id, digest(receiver)), _Case(rule, digest(receiver)))
         for anomaly in news:
             begun = case.incident or self._begun(rule, case.group, anomaly)
@@ -238,9 +252,9 @@ class _Desk:
     def _maybe_resolve(self, case: _Case, open_left: Sequence[Anomaly]) -> None:
         """Say that an incident is over, to whoever was told of it, once all of it is."""
         incident = case.incident
-        if incident is None or incident.told_at is None or open_left or case.pending:
+        if incident is None or open_left or case.pending:
             return
-        if case.rule and self.now < incident.told_at + case.rule.interval:
+        if case.rule and incident.told_at and self.now < incident.told_at + case.rule.interval:
             return
         worst = self.ledger.anomalies[incident.worst]
         if incident.told:

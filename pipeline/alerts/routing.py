@@ -69,7 +69,7 @@ class Routes:
         self._tree = tuple(_node(route, Rule("", ()), named=False, path=()) for route in alerts.routes)
         self._by_id = {rule.id: rule for rule in _rules(self._tree)}
         self._by_id |= {rule.id: rule for rule in map(self._plain, streams)}
-        self._by_id |= {rule.id: rule for rule in filter(None, map(self.beyond, alerts.receivers))}
+        self._by_id |= {rule.id: rule for rule in map(self.beyond, alerts.receivers)}
         self.tracking = frozenset(n for n, r in alerts.receivers.items() if r.tracks)
         self.limits = {n: r.limit for n, r in alerts.receivers.items() if r.limit}
 
@@ -93,12 +93,10 @@ class Routes:
         """Return the rules for an anomaly: those of the routes that match, else its stream's own."""
         return self._walk(self._tree, anomaly, self.labels(anomaly)) or [self._plain(anomaly.stream)]
 
-    def beyond(self, receiver: str) -> Rule | None:
-        """Return the rule for what is beyond a receiver's limit; None where it has none."""
+    def beyond(self, receiver: str) -> Rule:
+        """Return the rule for what is beyond a receiver's limit, or was while it had one."""
         limit = self._alerts.receivers[receiver].limit
-        if limit is None:
-            return None
-        every = max(timedelta(seconds=limit.seconds / 4), _FIRST_DIGEST)
+        every = max(timedelta(seconds=limit.seconds / 4) if limit else _FIRST_DIGEST, _FIRST_DIGEST)
         group = Group(by=("stream",), wait=_FIRST_DIGEST, interval=every)
         return Rule(f"{OVERFLOW}{receiver}", (receiver,), group)
 

@@ -310,6 +310,30 @@ def test_beyond_a_receivers_limit_comes_one_digest_that_is_resolved_too(plant):
     assert plant.told(70) == [("firing", "log", 1)], "an hour later it is as before"
 
 
+def test_a_limit_that_is_lifted_loses_nothing_that_was_put_off(plant):
+    plant.routes("", receivers="receivers: {log: {type: log, limit: 1/hour}}\n")
+    plant.fail(0, "a-1", "a-2", "a-3")
+    assert plant.told(0) == [("firing", "log", 1)]
+    plant.routes("")
+    assert plant.told(1) == [("firing", "log", 2)]
+
+
+def test_a_receiver_that_is_gone_holds_nothing_up(plant):
+    both = "receivers: {log: {type: log}, ops: {type: log, limit: 1/hour}}\n"
+    plant.routes("routes: [{to: [ops]}]", receivers=both)
+    plant.fail(0, "a-1", "a-2")
+    assert plant.told(0) == [("firing", "ops", 1)]
+    plant.routes("", receivers="receivers: {log: {type: log}}\n")
+    assert plant.told(1) == []
+    plant.mend(2, "a-1", "a-2")
+    told = plant.told(99)
+    assert told[0] == ("firing", "log", 1), "of the one that nobody knew of"
+    assert sorted(told[1:]) == [("resolved", "log", 1), ("resolved", "ops", 1)]
+    with reading(plant.work.database) as connection:
+        still = sa.select(sa.func.count()).where(incidents.incidents.c.closed_at.is_(None))
+        assert connection.execute(still).scalar_one() == 0
+
+
 def test_a_route_that_is_edited_tells_nobody_twice_and_resolves_what_it_told(plant):
     plant.routes(GROUPED)
     plant.fail(0, "a-1")
