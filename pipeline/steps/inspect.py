@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline import clock, log
 from pipeline.alerts.render import firing_title
 from pipeline.errors import DataError
+from pipeline.steps.series import make_levels
 from pipeline.store import anomalies
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def discard(
 
 
 def maintain(work: Workspace, name: str) -> dict[str, Any]:
-    """Compact, expire and vacuum a stream's tables."""
+    """Compact, expire and vacuum a stream's tables, and make the levels that pages show them by."""
     stream, now = work.stream(name), clock.now()
     with log.unit("maintain", stream=name) as line:
         keep = stream.retention
@@ -73,4 +74,5 @@ def maintain(work: Workspace, name: str) -> dict[str, Any]:
         )
         tended = work.scores(stream).maintain(now=now, keep=keep.scores)
         line |= {f"scores_{what}": count for what, count in tended.items()}
+        line["levels"] = make_levels(work, name)["made"]
     return {"stream": name, **line}
