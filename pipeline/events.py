@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -18,6 +18,14 @@ SEVERITIES = ("low", "medium", "high", "critical")
 RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE = "reconstruction", "silence", "flatline", "late", "range"
 KINDS = (RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE)
 """What found an anomaly: the model, or one of the watchdogs."""
+ACKNOWLEDGED, SNOOZED, RESOLVED = "acknowledged", "snoozed", "resolved"
+FALSE_ALARM, CONFIRMED, REOPENED = "false_alarm", "confirmed", "reopened"
+ANSWERS = (ACKNOWLEDGED, SNOOZED, RESOLVED, FALSE_ALARM, CONFIRMED, REOPENED)
+"""What people say of an anomaly. `reopened` takes back the answer that stands."""
+VERDICTS = (CONFIRMED, FALSE_ALARM)
+"""Answers that say what it was: later trainings learn from them."""
+CLOSING = (RESOLVED, FALSE_ALARM)
+"""Answers that close it, whatever detection still sees."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +137,25 @@ class Anomaly:
     closed_at: datetime | None
     ending: str = ""
     """Why it is closed although it was not seen to end: `silent` (its entity sends nothing any more),
-    `gone` (and has not for as long as the history goes back), `unwatched` (switched off in the YAML)."""
+    `gone` (and has not for as long as the history goes back), `unwatched` (switched off in the YAML),
+    `resolved` or `false_alarm` (somebody said so)."""
+    answer: str = ""
+    """The answer that stands, one of `ANSWERS`; empty while nobody has answered."""
+    answered_by: str = ""
+    answered_at: datetime | None = None
+    snoozed_until: datetime | None = None
+    verdict: str = ""
+    """What people said it was, one of `VERDICTS`; a later `resolved` leaves it as it is."""
+    settled: datetime | None = None
+    """Up to when, in the stream's own time, a closing answer speaks of what was seen."""
+    maintenance: str = ""
+    """Id of the maintenance window it began in."""
+
+    def taken(self, now: datetime) -> bool:
+        """Tell whether somebody has taken it on, so that nobody else needs to be woken."""
+        if self.answer == SNOOZED:
+            return self.snoozed_until is not None and now < self.snoozed_until
+        return self.answer not in ("", REOPENED)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON: times as ISO 8601, numbers finite or None."""
@@ -142,13 +168,30 @@ class Anomaly:
         Raises:
             KeyError, TypeError, ValueError: it was not written by `to_json`.
         """
-        known = {name: data[name] for name in cls.__dataclass_fields__}
+        facts = cls.__dataclass_fields__.items()
+        known = {name: data[name] for name, fact in facts if name in data or fact.default is MISSING}
         for name in ("start", "end", "peak", "opened_at", "updated_at"):
             known[name] = datetime.fromisoformat(known[name])
-        closed = known["closed_at"]
-        known["closed_at"] = datetime.fromisoformat(closed) if closed else None
+        for name in ("closed_at", "answered_at", "snoozed_until", "settled"):
+            said = known.get(name)
+            known[name] = datetime.fromisoformat(said) if said else None
         known["channels"] = tuple(Contribution(**c) for c in known["channels"])
         return replace(cls(**known), ids=tuple(known["ids"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody said of an anomaly, when and why; `until` is the end of a snooze."""
+
+    what: str
+    who: str
+    at: datetime
+    why: str = ""
+    until: datetime | None = None
+
+    def same(self, other: Self) -> bool:
+        """Tell whether it says what another did: the same, by the same person, for as long."""
+        return (self.what, self.who, self.until) == (other.what, other.who, other.until)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ def resolved(anomaly: Anomaly) -> str:
         "silent": f"{name}: nothing more is known, it has fallen silent",
         "gone": f"{named(anomaly)} is taken to be gone: nothing for {lasting(anomaly)}",
         "unwatched": f"{name}: not watched any more",
+        "resolved": f"{name}: {clean(anomaly.answered_by)} says that it is resolved",
+        "false_alarm": f"{name}: {clean(anomaly.answered_by)} says that it was a false alarm",
     }
     over = {
         LATE: f"records come again {when}",

@@ -69,6 +69,11 @@ class Links(Strict):
     """Address of Airflow's UI as the people who read alerts see it."""
     mlflow: _Address = "http://127.0.0.1:5000"
     """Address of MLflow's UI as the people who read alerts see it."""
+    page: _Address | None = None
+    """Address of the Anomalies page. With `secret`, alerts have links that acknowledge, snooze, or say that
+    it is a false alarm: each good for one answer, for seven days, without a login."""
+    secret: SecretText | None = None
+    """What those links are signed with, by reference: `${env:NAME}`; at least 16 random characters."""
 
 
 def _log_only() -> dict[str, Receiver]:

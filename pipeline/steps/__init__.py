@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import DataError
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -28,6 +29,13 @@ def _aware(when: When) -> datetime | None:
         return None
     moment = datetime.fromisoformat(when) if isinstance(when, str) else when
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _said(when: When) -> datetime:
+    """Return a time that must be said, as aware, UTC."""
+    if (moment := _aware(when)) is None:
+        raise DataError("from when to when? Both must be said")
+    return moment
 
 
 class Offbeat(Workspace):
@@ -202,6 +210,60 @@ class Offbeat(Workspace):
         from pipeline.steps.page import transactions
 
         return transactions(self, stream, day)
+
+    def answer(
+        self, anomaly: str, what: str, *, who: str, why: str = "", until: When = None
+    ) -> dict[str, Any]:
+        """Note what somebody says of an anomaly, one of `events.ANSWERS`; return the anomaly, and `news`."""
+        from pipeline.steps.answer import answer
+
+        return answer(self, anomaly, what, who=who, why=why, until=_aware(until))
+
+    def answers(self, anomaly: str) -> list[dict[str, Any]]:
+        """Return what was said of an anomaly, oldest first: what, who, at, why, until."""
+        from pipeline.steps.answer import answers
+
+        return answers(self, anomaly)
+
+    def asked(self, token: str) -> dict[str, Any]:
+        """Return what a signed link asks for (`anomaly`, `what`, `until`, `spent`); changes nothing."""
+        from pipeline.steps.answer import asked
+
+        return asked(self, token)
+
+    def redeem(self, token: str, *, who: str = "", why: str = "") -> dict[str, Any]:
+        """Answer by a signed link, once."""
+        from pipeline.steps.answer import redeem
+
+        return redeem(self, token, who=who, why=why)
+
+    def missed(
+        self, stream: str, entity: str, start: When, end: When, *, who: str, why: str = ""
+    ) -> dict[str, Any]:
+        """Note that a fault of an entity in [start, end) was not found."""
+        from pipeline.steps.answer import missed
+
+        return missed(self, stream, entity, _said(start), _said(end), who=who, why=why)
+
+    def maintenance(
+        self, stream: str, entities: Sequence[str], start: When, end: When, *, who: str, why: str = ""
+    ) -> dict[str, Any]:
+        """Plan maintenance of entities (patterns): what begins in [start, end) is recorded silently."""
+        from pipeline.steps.answer import maintain
+
+        return maintain(self, stream, entities, _said(start), _said(end), who=who, why=why)
+
+    def maintenances(self, stream: str) -> list[dict[str, Any]]:
+        """Return a stream's maintenance windows, cancelled ones included, in order of time."""
+        from pipeline.steps.answer import maintenances
+
+        return maintenances(self, stream)
+
+    def cancel_maintenance(self, window: str, who: str) -> dict[str, Any]:
+        """End a maintenance window now, or keep it from beginning."""
+        from pipeline.steps.answer import cancel_maintenance
+
+        return cancel_maintenance(self, window, who)
 
     def discard(self, stream: str, *, ids: Sequence[str] = (), reason: str | None = None) -> dict[str, Any]:
         """Remove rejects for good, by id or by what their reason holds."""

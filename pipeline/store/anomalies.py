@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.events import RECONSTRUCTION, Anomaly, Context, Contribution, Event
-from pipeline.store import lifecycle
+from pipeline.errors import DataError
+from pipeline.events import (
+    LATE,
+    RECONSTRUCTION,
+    REOPENED,
+    SILENCE,
+    Anomaly,
+    Answer,
+    Context,
+    Contribution,
+    Event,
+)
+from pipeline.store import answering, answers, lifecycle, maintenance
 from pipeline.store.database import UtcTime, anomalies, reading, writing
 from pipeline.store.leases import put_cursor
 from pipeline.store.lifecycle import Step, digest
@@ -54,7 +65,8 @@ def record(
     """Record events, and enqueue the alerts they cause, in one transaction; twice is as good as once.
 
     An event that overlaps a recorded anomaly of its entity and kind, or comes within `context.merge` of it,
-    is that anomaly. Opening enqueues `firing`; closing enqueues `resolved` if `firing` was.
+    is that anomaly. Opening enqueues `firing`; closing enqueues `resolved` if `firing` was. What begins in a
+    maintenance window is silent, until it outlasts the window.
 
     Args:
         engine: the database.
@@ -76,6 +88,7 @@ def record(
     run = _Run(stream, context, now, tuple(receivers), silent, since)
     with writing(engine) as connection:
         _serialise(connection, stream)
+        run.windows = maintenance.of_stream(connection, stream)
         for event in sorted(events, key=lambda e: (e.start, e.entity)):
             run.see(connection, lifecycle.cleaned(event, context))
         run.close_until(connection, watermark, judges)
@@ -86,11 +99,57 @@ def record(
     return run.recorded()
 
 
+def answer(
+    engine: sa.Engine,
+    identifier: str,
+    said: Answer,
+    *,
+    heard: datetime,
+    receivers: Sequence[str],
+    nonce: str = "",
+) -> tuple[Anomaly, bool]:
+    """Note what somebody said of an anomaly, with the alerts that causes, in one transaction.
+
+    A closing answer sends `resolved` to whoever was sent `firing`; taking it back sends `firing` again. What
+    was the latest answer already (the same, by the same person, for as long) is not noted twice.
+
+    Args:
+        engine: the database.
+        identifier: of the anomaly.
+        said: the answer.
+        heard: now, in the stream's own time.
+        receivers: whom an anomaly that opens again is sent to.
+        nonce: of the link that was used to answer; used up in the same transaction.
+
+    Returns:
+        The anomaly as it is now, and whether the answer was news.
+
+    Raises:
+        DataError: there is no such anomaly, or the link was used before.
+    """
+    with writing(engine) as connection:
+        if nonce:
+            answers.spend(connection, nonce, now=said.at)
+        if (old := _get(connection, identifier)) is None:
+            raise DataError(f"no anomaly {identifier!r}: `offbeat anomalies --json` shows their ids")
+        _serialise(connection, old.stream)
+        old = _get(connection, identifier) or old  # as it is now that nobody else changes it
+        last = answers.latest(connection, identifier)
+        if last is not None and last.same(said):
+            return old, False
+        new = answering.answered(old, said, heard)
+        answers.append(connection, identifier, said)
+        connection.execute(sa.update(anomalies).where(anomalies.c.id == identifier).values(_row(new)))
+        changed = old.status != new.status and not new.silent
+        step = Step(new, fire=changed and new.status == "open", resolve=changed and new.status == "closed")
+        _enqueue(connection, step, receivers, now=said.at)
+    return new, True
+
+
 def get(engine: sa.Engine, identifier: str) -> Anomaly | None:
     """Return one anomaly."""
     with reading(engine) as connection:
-        row = connection.execute(sa.select(anomalies).where(anomalies.c.id == identifier)).one_or_none()
-    return _read(row) if row else None
+        return _get(connection, identifier)
 
 
 def list_anomalies(
@@ -159,6 +218,7 @@ class _Run:
     silent: bool
     since: datetime | None
     did: dict[str, dict[str, None]] = field(default_factory=dict)
+    windows: Sequence[maintenance.Window] = ()
 
     def note(self, what: str, name: str) -> None:
         self.did.setdefault(what, {})[name] = None
@@ -170,8 +230,11 @@ class _Run:
 
     def see(self, connection: sa.Connection, event: Event) -> None:
         found = _matching(connection, self.stream, event, self.context)
+        window = self.maintained(event, found[0] if found else None)
+        silent = self.silent or window != ""
         if not found:
-            step = lifecycle.opened(self.stream, event, self.context, now=self.now, silent=self.silent)
+            step = lifecycle.opened(self.stream, event, self.context, now=self.now, silent=silent)
+            step = replace(step, anomaly=replace(step.anomaly, maintenance=window))
             connection.execute(sa.insert(anomalies).values(_row(step.anomaly)))
             self.note("opened", step.anomaly.id)
             self.tell(connection, step)
@@ -179,8 +242,23 @@ class _Run:
                 self.note("closed", step.anomaly.id)
             return
         old = found[0]
-        step = lifecycle.joined(old, event, self.context, now=self.now, silent=self.silent, since=self.since)
+        step = lifecycle.joined(old, event, self.context, now=self.now, silent=silent, since=self.since)
         self.apply(connection, old, step)
+
+    def maintained(self, event: Event, old: Anomaly | None) -> str:
+        """Return the maintenance window that keeps an event silent; empty where none does.
+
+        What people were told of already goes on as ever, so that they hear of its end.
+        """
+        if old is not None and not old.silent:
+            return ""
+        usual = event.usual if event.kind in (SILENCE, LATE) and event.usual else timedelta(0)
+        start, end = event.start, event.end
+        if old is not None:
+            start, end = min(start, old.start), max(end, old.end)
+        grace = max(self.context.merge, usual)
+        window = maintenance.covering(self.windows, event.entity, start, end, grace)
+        return window.id if window else ""
 
     def apply(self, connection: sa.Connection, old: Anomaly, step: Step) -> None:
         if step.anomaly == old:
@@ -188,17 +266,14 @@ class _Run:
             return
         row = _row(step.anomaly)
         connection.execute(sa.update(anomalies).where(anomalies.c.id == old.id).values(row))
+        if old.answer and not step.anomaly.answer:
+            answers.append(connection, old.id, Answer(REOPENED, answers.OURSELVES, self.now, "it went on"))
         closes = old.status == "open" and step.anomaly.status == "closed"
         self.note("closed" if closes else "continued", old.id)
         self.tell(connection, step)
 
     def tell(self, connection: sa.Connection, step: Step) -> None:
-        keys: list[str | None] = []
-        if step.fire:
-            keys.append(enqueue_firing(connection, step.anomaly, self.receivers, now=self.now))
-        if step.resolve:
-            keys.append(enqueue_resolved(connection, step.anomaly, now=self.now))
-        for key in filter(None, keys):
+        for key in _enqueue(connection, step, self.receivers, now=self.now):
             self.note("alerts", key)
 
     def close_until(
@@ -218,6 +293,20 @@ class _Run:
         for old in _open(connection, self.stream, silent_only=self.silent):
             if why := ending(old):
                 self.apply(connection, old, lifecycle.ended(old, now=self.now, ending=why))
+
+
+def _enqueue(connection: sa.Connection, step: Step, receivers: Sequence[str], *, now: datetime) -> list[str]:
+    keys: list[str | None] = []
+    if step.fire:
+        keys.append(enqueue_firing(connection, step.anomaly, receivers, now=now))
+    if step.resolve:
+        keys.append(enqueue_resolved(connection, step.anomaly, now=now))
+    return [key for key in keys if key]
+
+
+def _get(connection: sa.Connection, identifier: str) -> Anomaly | None:
+    row = connection.execute(sa.select(anomalies).where(anomalies.c.id == identifier)).one_or_none()
+    return _read(row) if row else None
 
 
 def _serialise(connection: sa.Connection, stream: str) -> None:

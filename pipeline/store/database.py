@@ -15,10 +15,12 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.schema import CreateColumn
 
 from pipeline.errors import ConfigError, DataError, Unavailable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OLDEST_VERSION = 2  # what it lacks is added when it is opened
 BUSY_SECONDS = 30.0
 _SCHEMA_LOCK = 0x0FFBEA7
 _EXPECTED = "sqlite:///file or postgresql://host/name"
@@ -85,10 +87,65 @@ anomalies = sa.Table(
     sa.Column("updated_at", UtcTime, nullable=False),
     sa.Column("closed_at", UtcTime),
     sa.Column("ending", sa.String(16), nullable=False),
+    sa.Column("answer", sa.String(16), nullable=False, server_default=""),
+    sa.Column("answered_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("answered_at", UtcTime),
+    sa.Column("snoozed_until", UtcTime),
+    sa.Column("verdict", sa.String(16), nullable=False, server_default=""),
+    sa.Column("settled", UtcTime),
+    sa.Column("maintenance", sa.String(32), nullable=False, server_default=""),
     sa.CheckConstraint("status IN ('open', 'closed')", name="anomaly_status"),
     sa.Index("anomalies_by_entity", "stream", "entity_key", "start"),
     sa.Index("anomalies_by_start", "stream", "start"),
     sa.Index("anomalies_by_status", "status", "stream"),
+)
+
+answers = sa.Table(
+    "answers",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),  # in the order they came
+    sa.Column("anomaly", sa.String(32), sa.ForeignKey("anomalies.id"), nullable=False, index=True),
+    sa.Column("what", sa.String(16), nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("until", UtcTime),
+)
+
+missed = sa.Table(
+    "missed",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("stream", sa.String(64), nullable=False, index=True),
+    sa.Column("entity", sa.Text, nullable=False),
+    sa.Column("start", UtcTime, nullable=False),
+    sa.Column("end", UtcTime, nullable=False),
+    sa.Column("version", sa.Integer),  # of the model that scored then and saw nothing
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+)
+
+maintenances = sa.Table(
+    "maintenances",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("stream", sa.String(64), nullable=False, index=True),
+    sa.Column("entities", sa.JSON, nullable=False),  # patterns such as pump-*
+    sa.Column("start", UtcTime, nullable=False),
+    sa.Column("end", UtcTime, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("cancelled_by", sa.Text),
+    sa.Column("cancelled_at", UtcTime),
+)
+
+spent_links = sa.Table(
+    "spent_links",
+    metadata,
+    sa.Column("nonce", sa.String(64), primary_key=True),
+    sa.Column("spent_at", UtcTime, nullable=False),
 )
 
 outbox = sa.Table(
@@ -245,10 +302,25 @@ def _prepare(engine: sa.Engine) -> None:
             insert(connection, schema_version).values(one=1, version=SCHEMA_VERSION).on_conflict_do_nothing()
         )
         found = connection.execute(sa.select(schema_version.c.version)).scalar_one()
+        if OLDEST_VERSION <= found < SCHEMA_VERSION:
+            _add_columns(connection)
+            connection.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
     if found > SCHEMA_VERSION:
         raise DataError(f"the database has schema {found}; this Offbeat knows {SCHEMA_VERSION}: upgrade it")
-    if found < SCHEMA_VERSION:
+    if found < OLDEST_VERSION:
         raise DataError(f"the database has schema {found}, of before the first release: move it away")
+
+
+def _add_columns(connection: sa.Connection) -> None:
+    """Add the columns that tables of an earlier version lack; their rows get the columns' defaults."""
+    inspector = sa.inspect(connection)
+    quoted = connection.dialect.identifier_preparer.quote
+    for table in metadata.sorted_tables:
+        known = {column["name"] for column in inspector.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in known:
+                added = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {quoted(table.name)} ADD COLUMN {added}")
 
 
 def _turn_wal_on(engine: sa.Engine) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pipeline.events import Anomaly, Context, Contribution, Event
+from pipeline.store import answering
 
 _MOST = 1e12  # scores are ratios to a threshold; beyond this they say no more
 
@@ -93,6 +94,7 @@ def joined(
         return Step(old)
     status = _status(old, event)
     reopened = old.status == "closed" and status == "open"
+    old, before = (answering.forgotten(old), old) if reopened else (old, old)
     new = replace(_grown(old, event), status=status)
     news = status == "open" or event.end > old.end or (since is not None and event.end >= since)
     tell = old.silent and not silent and news
@@ -104,8 +106,8 @@ def joined(
         new = replace(new, episode=old.episode + 1)
     if old.status != status:
         new = replace(new, closed_at=now if status == "closed" else None, ending="")
-    if new == old:
-        return Step(old)
+    if new == before:
+        return Step(before)
     fire = tell or (reopened and not old.silent)
     ended = status == "closed" and (tell or (old.status == "open" and not new.silent))
     return Step(replace(new, updated_at=now), fire=fire, resolve=ended)
@@ -119,7 +121,8 @@ def ended(old: Anomaly, *, now: datetime, ending: str = "") -> Step:
 
 def _status(old: Anomaly, event: Event) -> str:
     if event.open:
-        return "open" if old.status == "open" or event.end > old.end else "closed"
+        goes_on = event.end > old.end and answering.unsettled(old, event)
+        return "open" if old.status == "open" or goes_on else "closed"
     return "closed" if event.end >= old.end else old.status
 
 

@@ -15,6 +15,8 @@ import sqlalchemy as sa
 
 import pipeline
 from pipeline.errors import ConfigError, DataError, Unavailable
+from pipeline.events import Answer, Context
+from pipeline.store import anomalies
 from pipeline.store.database import leases, open_database, reading, schema_version, writing
 from pipeline.store.leases import acquire, set_cursor
 
@@ -61,6 +63,32 @@ def test_a_database_of_before_the_first_release_is_refused(url):
         connection.execute(sa.update(schema_version).values(version=1))
     with pytest.raises(DataError, match="schema 1, of before the first release"):
         open_database(url)
+
+
+def test_a_database_of_an_earlier_version_opens_and_keeps_its_rows(url, event, at):
+    engine = open_database(url)
+    context = Context(merge=timedelta(minutes=5))
+    anomalies.record(engine, "pumps", [event(0, 5)], now=at(9), receivers=["log"], context=context)
+    before = anomalies.list_anomalies(engine)
+    with writing(engine) as connection:
+        for name in (
+            "answer",
+            "answered_by",
+            "answered_at",
+            "snoozed_until",
+            "verdict",
+            "settled",
+            "maintenance",
+        ):
+            connection.execute(sa.text(f"alter table anomalies drop column {name}"))
+        for name in ("answers", "missed", "maintenances", "spent_links"):
+            connection.execute(sa.text(f"drop table {name}"))
+        connection.execute(sa.update(schema_version).values(version=2))
+    again = open_database(url)
+    assert anomalies.list_anomalies(again) == before
+    said = Answer("confirmed", "Ann", at(10))
+    assert anomalies.answer(again, before[0].id, said, heard=at(10), receivers=())[1]
+    assert anomalies.list_anomalies(open_database(url))[0].verdict == "confirmed"
 
 
 def test_a_writer_waits_for_the_one_before_it(engine):
