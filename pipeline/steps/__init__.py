@@ -150,11 +150,13 @@ class Offbeat(Workspace):
 
         return [status(self, name) for name in sorted(self.project.streams)]
 
-    def anomalies(self, stream: str | None = None, *, limit: int = 20) -> list[dict[str, Any]]:
+    def anomalies(
+        self, stream: str | None = None, *, limit: int = 20, status: str | None = None
+    ) -> list[dict[str, Any]]:
         """Return the newest anomalies, each with the line that its alert begins with."""
         from pipeline.steps.inspect import newest_anomalies
 
-        return newest_anomalies(self, stream, limit=limit)
+        return newest_anomalies(self, stream, limit=limit, status=status)
 
     def glance(self, stream: str, before: Glance | None, now: datetime) -> Glance:
         """Look at a stream's tables for the first page; what has not changed since `before` is kept."""
@@ -162,7 +164,9 @@ class Offbeat(Workspace):
 
         return glance(self, stream, before, now)
 
-    def overview(self, glances: Mapping[str, Glance], champions: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def overview(
+        self, glances: Mapping[str, Glance], champions: Mapping[str, Any] | None
+    ) -> list[dict[str, Any]]:
         """Return a row for each stream, the worst first: health, champion, open anomalies, a week of scores."""
         from pipeline import clock
         from pipeline.steps.glances import overview

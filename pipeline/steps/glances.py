@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 CELL, CELLS = timedelta(hours=2), 84
 """A strip is a week: so many cells of so many hours."""
-HEALTH = ("broken", "failing", "late", "silent", "empty", "untrained", "fresh")
+HEALTH = ("broken", "failing", "late", "silent", "empty", "untrained", "unseen", "fresh")
 """What can be said of a stream, the worst first."""
 SLACK = timedelta(days=1)  # that scores may be behind records, beside three times their schedule
 _HOUR_LEVEL = 3600
@@ -107,13 +107,27 @@ def _strip(work: Workspace, stream: Stream, known: Glance, now: datetime) -> Gla
 
 
 def overview(
-    work: Workspace, glances: Mapping[str, Glance], champions: Mapping[str, Version], now: datetime
+    work: Workspace, glances: Mapping[str, Glance], champions: Mapping[str, Version] | None, now: datetime
 ) -> list[dict[str, Any]]:
-    """Return a row for each stream, the worst first. Asks SQL two questions, and nothing else."""
+    """Return a row for each stream, the worst first. Asks SQL two questions, and nothing else.
+
+    Args:
+        work: the workspace.
+        glances: of the streams that were looked at.
+        champions: by stream; None while they are not known.
+        now: aware.
+    """
     still = _open(anomalies.count_open(work.database))
     reached = cursors_of_all(work.database, "score.")
     rows = [
-        _row(stream, glances.get(name), champions.get(name), still.get(name, {}), reached, now)
+        _row(
+            stream,
+            glances.get(name) if champions is not None else None,
+            (champions or {}).get(name),
+            still.get(name, {}),
+            reached,
+            now,
+        )
         for name, stream in work.project.streams.items()
     ]
     rows += [
@@ -186,8 +200,10 @@ def _health(
         return "late", "no new records"
     if silent := kinds.get(SILENCE):
         return "silent", "one sends nothing" if silent == 1 else f"{silent} send nothing"
+    if seen is None:
+        return "unseen", "not looked at yet"
     if at is None:
-        return "empty", "no records yet" if seen else "not looked at yet"
+        return "empty", "no records yet"
     if best is None:
         return "untrained", f"no model yet: offbeat train {stream.name}"
     if until and at - until > _patience(stream):

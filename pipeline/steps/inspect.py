@@ -34,11 +34,13 @@ def status(work: Workspace, name: str) -> dict[str, Any]:
     }
 
 
-def newest_anomalies(work: Workspace, name: str | None, *, limit: int) -> list[dict[str, Any]]:
+def newest_anomalies(
+    work: Workspace, name: str | None, *, limit: int, status: str | None = None
+) -> list[dict[str, Any]]:
     """Return anomalies as plain JSON, the latest start first."""
     if name is not None:
         work.stream(name)
-    found = anomalies.list_anomalies(work.database, stream=name, limit=limit)
+    found = anomalies.list_anomalies(work.database, stream=name, status=status, limit=limit)
     return [{**each.to_json(), "line": firing_title(each)} for each in found]
 
 

@@ -17,7 +17,7 @@ from pipeline import clock
 from pipeline.alerts.message import About
 from pipeline.alerts.render import firing_title, link_to, render, resolved_title
 from pipeline.config.models import SensorStream, TransactionStream
-from pipeline.errors import DataError
+from pipeline.errors import DataError, NotFound
 from pipeline.events import Anomaly, Claimed
 from pipeline.steps.metrics import by_reason
 from pipeline.steps.scene import around
@@ -126,7 +126,7 @@ def anomaly_detail(work: Workspace, identifier: str) -> dict[str, Any]:
     """Return one anomaly: the alert's words, where to look, what was sent, and what was like it.
 
     Raises:
-        DataError: there is none with this id.
+        NotFound: there is none with this id.
     """
     if (found := anomalies.get(work.database, identifier)) is None:
         raise DataError(
