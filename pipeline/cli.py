@@ -299,8 +299,8 @@ def web(
 ) -> None:
     """Serve the Anomalies page, and its JSON API below /api/v1.
 
-    Who may log in stands in OFFBEAT_WEB_USERS: a YAML list of name, role (viewer or operator) and password (as
-    --hash prints it) or token; or the path of a file with it. Airflow shows the same page, by its own login.
+    Who may log in stands in OFFBEAT_WEB_USERS: a YAML list of name, role (viewer or operator) and password or
+    token, as --hash prints them; or the path of a file with it. Airflow shows the page too, by its own login.
     """
     from pipeline.web import people
 

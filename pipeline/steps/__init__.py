@@ -167,7 +167,7 @@ class Offbeat(Workspace):
     def overview(
         self, glances: Mapping[str, Glance], champions: Mapping[str, Any] | None
     ) -> list[dict[str, Any]]:
-        """Return a row for each stream, the worst first: health, champion, open anomalies, a week of scores."""
+        """Return a row for each stream, the worst first: health, champion, what is open, a week of scores."""
         from pipeline import clock
         from pipeline.steps.glances import overview
 

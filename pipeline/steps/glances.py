@@ -1,7 +1,7 @@
-"""All streams at a glance, as the first page shows them: how fresh, which champion, what is open, a week of scores.
+"""All streams at a glance, as the first page shows them: how fresh, what is open, a week of scores.
 
-In: the stores. Out: a `Glance` of each stream, made again only where its tables have changed, and rows to show.
-Whoever shows them keeps the glances: a page with a thousand streams then asks SQL two questions, and Delta none.
+In: the stores. Out: a `Glance` of each stream, made again where its tables have changed, and rows to show.
+Whoever shows them keeps them: a page with a thousand streams asks SQL two questions, and Delta none.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _row(
     }
 
 
-def _health(
+def _health(  # noqa: PLR0911 - one line for each answer
     stream: Stream,
     seen: Glance | None,
     best: Version | None,

@@ -22,12 +22,11 @@ from pipeline.events import Anomaly, Claimed
 from pipeline.steps.metrics import by_reason
 from pipeline.steps.scene import around
 from pipeline.steps.score import TRAINED_UNTIL
-from pipeline.steps.series import observed, scored
+from pipeline.steps.series import drawn, observed, scored
 from pipeline.store import anomalies, outbox
 from pipeline.store.scores import newest
 
 if TYPE_CHECKING:
-    from pipeline.config.models import Stream
     from pipeline.workspace import Workspace
 
 WEEK = timedelta(days=7)
@@ -51,7 +50,7 @@ def stream_detail(work: Workspace, name: str) -> dict[str, Any]:
         "kind": stream.kind,
         "description": stream.description,
         "owner": stream.owner,
-        "channels": [{"name": c, "unit": stream.units.get(c, "")} for c in _shown(stream)],
+        "channels": [{"name": c, "unit": stream.units.get(c, "")} for c in drawn(stream)],
         "newest": at.isoformat() if at else None,
         "behind": (now - at).total_seconds() if at else None,
         "lateness": stream.lateness.total_seconds(),
@@ -62,11 +61,6 @@ def stream_detail(work: Workspace, name: str) -> dict[str, Any]:
         "rejects": by_reason(store.reasons()),
         "model": _model(work, name),
     }
-
-
-def _shown(stream: Stream) -> tuple[str, ...]:
-    """Return the channels that can be drawn."""
-    return stream.channels if isinstance(stream, SensorStream) else ("amount",)
 
 
 def _model(work: Workspace, name: str) -> dict[str, Any] | None:
@@ -129,9 +123,7 @@ def anomaly_detail(work: Workspace, identifier: str) -> dict[str, Any]:
         NotFound: there is none with this id.
     """
     if (found := anomalies.get(work.database, identifier)) is None:
-        raise DataError(
-            f"no anomaly {identifier!r}: expected an id, as `offbeat anomalies --json` shows them"
-        )
+        raise NotFound(f"no anomaly {identifier!r}: expected an id, as `offbeat anomalies --json` shows them")
     stream = work.project.streams.get(found.stream)
     links = work.project.alerts.links
     about = About(stream.description, stream.owner) if stream else About()
@@ -153,7 +145,7 @@ def anomaly_detail(work: Workspace, identifier: str) -> dict[str, Any]:
 
 
 def _similar(work: Workspace, anomaly: Anomaly) -> list[dict[str, Any]]:
-    """Return others of the stream and kind whose channels contributed alike (cosine), the most alike first."""
+    """Return others of the stream and kind whose channels contributed alike, the most alike first."""
     others = anomalies.list_anomalies(work.database, stream=anomaly.stream, kind=anomaly.kind, limit=COMPARED)
     rated = [(_alike(anomaly, each), each) for each in others if each.id != anomaly.id]
     rated = [pair for pair in rated if pair[0] > 0.5]
@@ -164,7 +156,7 @@ def _similar(work: Workspace, anomaly: Anomaly) -> list[dict[str, Any]]:
 
 
 def _alike(one: Anomaly, other: Anomaly) -> float:
-    """Return how alike two anomalies are, 0 to 1: the cosine of their channels' shares; 1 where none has any."""
+    """Return how alike two anomalies are: the cosine of their channels' shares; 1 where none has any."""
     mine, theirs = ({c.channel: c.share for c in each.channels} for each in (one, other))
     if not mine and not theirs:
         return 1.0
@@ -208,9 +200,10 @@ def transactions(work: Workspace, name: str, day: date | None = None) -> dict[st
         rows.append(
             {
                 "id": row["id"], "entity": row["entity"], "time": row["time"].isoformat(),
-                "score": row["score"], "flag": row["flag"], "contributions": row["contributions"] or [],
-                "amount": mine.get("amount"), "categories": {c: mine.get(c) for c in stream.fields.categories},
-                "anomaly": of.get(row["id"]),
+                "score": row["score"], "flag": row["flag"], "anomaly": of.get(row["id"]),
+                "contributions": row["contributions"] or [],
+                "amount": mine.get("amount"),
+                "categories": {c: mine.get(c) for c in stream.fields.categories},
                 "history": [{**p, "time": p["time"].isoformat()} for p in before],
             }
         )  # fmt: skip

@@ -46,7 +46,7 @@ def scene(work: Workspace, anomaly: Anomaly, title: str, scorer: Scorer) -> Scen
 
 
 def around(stream: Stream, anomaly: Anomaly) -> tuple[datetime, datetime]:
-    """Return from when to when there is something to see of an anomaly: itself, and what was usual beside it."""
+    """Return from when to when an anomaly is shown: itself, and what was usual beside it."""
     lasted = anomaly.end - anomaly.start
     if not isinstance(stream, SensorStream):
         return anomaly.start - DAYS_AROUND, anomaly.end + DAYS_AROUND / 3

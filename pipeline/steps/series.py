@@ -1,11 +1,12 @@
 """Series to look at: any stretch of a stream, however long, in as many points as a screen can show.
 
-In: a stream, an entity, from when to when. Out: JSON-able series of times (ms since 1970) and values, None where
-there is a gap. A short stretch is read as it is stored, a long one from the pyramid of its table.
+In: a stream, an entity, from when to when. Out: JSON-able series of times (ms since 1970) and values, None
+where there is a gap. A short stretch is read as it is stored, a long one from the pyramid of its table.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipeline.config.models import Stream
+    from pipeline.events import Anomaly
     from pipeline.workspace import Workspace
 
-RAW_ROWS = 1_000_000  # rows of the files touched, up to which a stretch is read as it is stored
+RAW_ROWS = 200_000  # of all entities, up to which a stretch is read as it is stored
 BUCKETS = 40_000  # rows of a level that are read at most for one entity; a year of hours is 8,760
 AT_ONCE = 3  # days whose levels are made while somebody waits
 POINTS, MOST_POINTS = 1500, 5000
@@ -40,6 +42,7 @@ MOST_CHANNELS = 12
 SCORED_AGAIN = 20_000  # rows of a stretch that the model is asked again about, at most
 ANOMALIES = 500
 _INSTANT = timedelta(microseconds=1)
+_THIN: Any = MinMaxLTTBDownsampler()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,15 @@ class Stretch:
     points: int = POINTS
 
 
+def drawn(stream: Stream) -> tuple[str, ...]:
+    """Return the channels that can be drawn: of transactions, the amount."""
+    return stream.channels if isinstance(stream, SensorStream) else ("amount",)
+
+
 def observed(work: Workspace, stream: Stream) -> Pyramid:
     """Open the pyramid of a stream's observations."""
-    values = stream.channels if isinstance(stream, SensorStream) else ("amount",)
-    return Pyramid(
-        work.home.table(stream.name, "observations"), _folder(work, stream, "observations"), values
-    )
+    uri = work.home.table(stream.name, "observations")
+    return Pyramid(uri, _folder(work, stream, "observations"), drawn(stream))
 
 
 def scored(work: Workspace, stream: Stream) -> Pyramid:
@@ -76,7 +82,7 @@ def _folder(work: Workspace, stream: Stream, table: str) -> Any:
 
 
 def make_levels(work: Workspace, name: str, *, most: int | None = None) -> dict[str, int]:
-    """Make what is missing of a stream's levels, the newest day first; return how many days were made and wait.
+    """Make what is missing of a stream's levels, the newest day first. Returns counts: `made`, `waits`.
 
     Tables that are read whole quicker than that have none, but for scores: every page shows those of a week.
     """
@@ -139,13 +145,13 @@ def _check(stream: Stream, stretch: Stretch) -> None:
         raise DataError(
             f"nothing lies from {stretch.start.isoformat()} to {stretch.end.isoformat()}: the end comes first"
         )
-    known = stream.channels if isinstance(stream, SensorStream) else ("amount",)
+    known = drawn(stream)
     for channel in stretch.channels:
         if channel not in known:
             raise DataError(f"{stream.name} has no channel {channel!r}; it has {', '.join(known)}")
 
 
-def _shade(each: anomalies.Anomaly) -> dict[str, Any]:
+def _shade(each: Anomaly) -> dict[str, Any]:
     kept = ("id", "start", "end", "severity", "status", "kind", "peak_score")
     plain = each.to_json()
     return {name: plain[name] for name in kept} | {"line": firing_title(each)}
@@ -157,7 +163,7 @@ def _signals(
     """Return the channels, seconds that a point stands for (None: as stored), and days that still wait."""
     pyramid = observed(work, stream)
     days = pyramid.days(stretch.start, stretch.end)
-    if not isinstance(stream, SensorStream) or sum(day.rows for day in days) <= RAW_ROWS:
+    if _short(stream, stretch, days):
         rows = work.observations(stream).read(
             stretch.start, stretch.end, entities=[stretch.entity], columns=["time", *stretch.channels]
         )
@@ -184,7 +190,7 @@ def _signals(
 def _score(work: Workspace, stream: Stream, stretch: Stretch) -> tuple[dict[str, Any], int]:
     pyramid = scored(work, stream)
     days = pyramid.days(stretch.start, stretch.end)
-    if not isinstance(stream, SensorStream) or sum(day.rows for day in days) <= RAW_ROWS:
+    if _short(stream, stretch, days):
         rows = work.scores(stream).read(
             stretch.start,
             stretch.end,
@@ -198,6 +204,12 @@ def _score(work: Workspace, stream: Stream, stretch: Stretch) -> tuple[dict[str,
     level = pyramid.read(stretch.start, stretch.end, width, entity=stretch.entity, days=days)
     time, most = _micros(level["time"]), _floats(level["score.max"])
     return _thinned("score", "", time, most, 1_500_000 * width, stretch.points), waits
+
+
+def _short(stream: Stream, stretch: Stretch, days: Sequence[Day]) -> bool:
+    """Tell whether a stretch has so few rows, of all entities, that it is read as it is stored."""
+    part = (stretch.end - stretch.start) / (len(days) * timedelta(days=1)) if days else 0.0
+    return not isinstance(stream, SensorStream) or sum(day.rows for day in days) * min(part, 1) <= RAW_ROWS
 
 
 def _width(stretch: Stretch) -> int:
@@ -238,7 +250,7 @@ def _thinned(
     time, value = time[known], value[known]
     piece = np.concatenate([[0], np.cumsum(np.diff(time) > gap)]) if len(time) else np.zeros(0, np.int64)
     if len(time) > points:
-        kept = MinMaxLTTBDownsampler().downsample(time, value, n_out=points)
+        kept = _THIN.downsample(time, value, n_out=points)
         time, value, piece = time[kept], value[kept], piece[kept]
     breaks = np.flatnonzero(np.diff(piece)) + 1
     at = np.insert(time // 1000, breaks, time[breaks] // 1000 - 1) if len(breaks) else time // 1000
@@ -247,7 +259,7 @@ def _thinned(
         "name": name,
         "unit": unit,
         "time": at.tolist(),
-        "value": [None if v != v else v for v in shown.tolist()],
+        "value": [v if math.isfinite(v) else None for v in shown.tolist()],
     }
 
 

@@ -190,7 +190,7 @@ def count_open(engine: sa.Engine) -> list[tuple[str, str, str, int]]:
 
 
 def by_entity(engine: sa.Engine, stream: str) -> list[dict[str, Any]]:
-    """Return what is known of a stream's entities: how many anomalies, how many open, the worst, the newest."""
+    """Return for each entity of a stream how many anomalies it had, how many are open, worst and newest."""
     still = sa.func.sum(sa.case((anomalies.c.status == "open", 1), else_=0)).label("open")
     query = (
         sa.select(

@@ -79,7 +79,7 @@ def _enqueue(
 
 
 def history(engine: sa.Engine, anomaly: str) -> list[dict[str, Any]]:
-    """Return what was sent about an anomaly, or is to be: one row for each alert and receiver, oldest first."""
+    """Return what was sent about an anomaly, or is to be: a row for each alert and receiver, oldest first."""
     told = ("state", "attempts", "next_attempt_at", "delivered_at", "last_error", "created_at")
     query = (
         sa.select(outbox.c.event, deliveries.c.receiver, *(deliveries.c[name] for name in told))

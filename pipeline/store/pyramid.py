@@ -1,8 +1,8 @@
 """A table seen from afar: the least and the most of its values in each minute and in each hour.
 
-In: a Delta table, which has a partition for each UTC day. Out: one small Arrow file for each day and level, in a
-folder of its own. A file's name says which files of the table it was made from, so that a day whose records
-changed (late ones, a merge, a compaction) is made again and no other is. The folder may be deleted at any time.
+In: a Delta table, partitioned by UTC day. Out: a small Arrow file for each day and level, in a folder of its
+own. A file's name says which files of the table it was made from, so that a day whose records
+changed (late ones, a merge, a compaction) is made again and no other is. The folder may be deleted any time.
 """
 
 from __future__ import annotations

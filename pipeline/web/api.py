@@ -116,11 +116,11 @@ def expected(
 
 
 def _stretch(keep: Keeper, name: str, entity: str | None, *rest: Any) -> Any:
-    known = keep.work.stream_detail(name)
+    stream = keep.work.stream(name)
     if entity is None:
         found = keep.work.entities(name)
         entity = found[0]["entity"] if found else ""
-    return asked.stretch(known, entity, *rest)
+    return asked.stretch(stream, keep.newest(name), entity, *rest)
 
 
 @router.get("/streams/{name}/transactions", responses=_ERRORS)

@@ -1,4 +1,4 @@
-"""What a request asks for, checked: times, names, stretches. In: query parameters. Out: values the steps take."""
+"""What a request asks for, checked. In: query parameters. Out: names, times, stretches as steps take them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Annotated
 from fastapi import Path, Query
 from pydantic import AfterValidator
 
+from pipeline import clock
+from pipeline.config.models import Stream
 from pipeline.errors import DataError
-from pipeline.steps.series import CHANNELS, MOST_CHANNELS, MOST_POINTS, POINTS, Stretch
+from pipeline.steps.series import CHANNELS, MOST_CHANNELS, MOST_POINTS, POINTS, Stretch, drawn
 
 FIRST, LAST = datetime(1970, 1, 2, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 
@@ -49,7 +51,8 @@ Points = Annotated[int, Query(ge=10, le=MOST_POINTS, description="Points of each
 
 
 def stretch(
-    known: dict[str, object],
+    stream: Stream,
+    newest: datetime | None,
     entity: str,
     start: datetime | None,
     end: datetime | None,
@@ -59,8 +62,9 @@ def stretch(
     """Return what to show of a stream; by default its last day, of cards their last month.
 
     Args:
-        known: `Offbeat.stream_detail` of it.
-        entity: whose.
+        stream: whose entity it is.
+        newest: time of its newest record.
+        entity: whose series.
         start: inclusive, or None.
         end: exclusive, or None.
         channels: or None.
@@ -69,14 +73,10 @@ def stretch(
     Raises:
         DataError: the end is not after the start.
     """
-    newest = known["newest"]
-    last = datetime.fromisoformat(str(newest)) if newest else datetime.now(UTC)
-    wide = timedelta(days=1 if known["kind"] == "sensor" else 30)
-    end = end or (
-        max(last + timedelta(milliseconds=1), start + wide) if start else last + timedelta(milliseconds=1)
-    )
+    last = (newest or clock.now()) + timedelta(milliseconds=1)
+    wide = timedelta(days=1 if stream.kind == "sensor" else 30)
+    end = end or (max(last, start + wide) if start else last)
     start = start or end - wide
     if start >= end:
         raise DataError(f"nothing lies from {start.isoformat()} to {end.isoformat()}: the end comes first")
-    names = [str(c["name"]) for c in known["channels"]]  # type: ignore[attr-defined]
-    return Stretch(entity, start, end, tuple(dict.fromkeys(channels or names[:CHANNELS])), points)
+    return Stretch(entity, start, end, tuple(dict.fromkeys(channels or drawn(stream)[:CHANNELS])), points)

@@ -1,6 +1,6 @@
 """Figures made on the server: strips, lines and bars as SVG, with their words for who cannot see them.
 
-In: series as the steps return them. Out: SVG text, every name escaped. Colours are the style sheet's, by class.
+In: series as the steps return them. Out: SVG, names escaped. Colours are the style sheet's, by class.
 """
 
 from __future__ import annotations
@@ -35,10 +35,16 @@ def _strip(cells: tuple[float | None, ...], hours: int) -> Markup:
             height = max(min(cell / HIGH, 1.0) * 20, 0.7)
             paths["b" if cell >= 2 else "a" if cell >= 1 else "q"].append(f"M{x} 20v-{height:.1f}h1V20")
     over = sum(c >= 1 for c in known)
-    words = f"Highest score {number(max(known))}; above the threshold in {over} of {len(cells)} {hours}-hour cells"
+    words = f"Highest score {number(max(known))}, above the threshold in {over} of {len(cells)} cells"
     drawn = "".join(f'<path class="{name}" d="{"".join(ds)}"/>' for name, ds in paths.items() if ds)
-    box = f'viewBox="0 0 {len(cells)} 20" preserveAspectRatio="none"'
-    return Markup(f'<svg class="strip" role="img" aria-label="{words}" {box}>{drawn}</svg>')  # noqa: S704
+    return _figure("strip", (len(cells), 20), f"{words} of {hours} hours", drawn, stretched=True)
+
+
+def _figure(name: str, size: tuple[int, int], words: str, inside: str, *, stretched: bool = False) -> Markup:
+    """Return an SVG; `inside` is made of numbers and of texts that were escaped."""
+    more = Markup(' preserveAspectRatio="none"') if stretched else ""
+    head = Markup('<svg class="{}" role="img" aria-label="{}" viewBox="0 0 {} {}"{}>')
+    return head.format(name, words, *size, more) + Markup(inside) + Markup("</svg>")  # noqa: S704
 
 
 def line(
@@ -64,18 +70,15 @@ def line(
     if expected:
         parts.append(f'<path class="expected" d="{_path(expected, x, y)}"/>')
     parts.append(f'<path class="{"score" if score else "actual"}" d="{_path(shown, x, y)}"/>')
-    words = _words(shown, values, data)
-    return Markup(  # noqa: S704 - numbers of ours, and `_words` escaped
-        f'<svg class="line" viewBox="0 0 {WIDE} {TALL + BELOW}" role="img" aria-label="{words}">{"".join(parts)}</svg>'
-    )
+    return _figure("line", (WIDE, TALL + BELOW), _words(shown, values, data), "".join(parts))
 
 
-def _words(shown: Mapping[str, Any], values: Sequence[float], data: Mapping[str, Any]) -> Markup:
+def _words(shown: Mapping[str, Any], values: Sequence[float], data: Mapping[str, Any]) -> str:
     name = "Score, 1 is the threshold" if shown["name"] == "score" else shown["name"]
     if not values:
-        return escape(f"{name}: no readings")
+        return f"{name}: no readings"
     ends = (measured(edge, shown["unit"]) for edge in (min(values), max(values)))
-    return escape(f"{name}: from {' to '.join(ends)}; {len(data['anomalies'])} anomalies shaded")
+    return f"{name}: from {' to '.join(ends)}; {len(data['anomalies'])} anomalies shaded"
 
 
 def _path(series: Mapping[str, Any], x: Any, y: Any) -> str:
@@ -96,20 +99,17 @@ def _shades(data: Mapping[str, Any], x: Any) -> str:
     for each in data["anomalies"]:
         edges = (datetime.fromisoformat(each[side]).timestamp() * 1000 for side in ("start", "end"))
         left, right = (x(edge) for edge in edges)
-        title = escape(each["line"])
-        wide = max(right - left, 2)
-        drawn.append(
-            f'<rect class="shade" x="{left:.1f}" y="0" width="{wide:.1f}" height="{TALL}"><title>{title}</title></rect>'
-        )
+        box = f'x="{left:.1f}" y="0" width="{max(right - left, 2):.1f}" height="{TALL}"'
+        drawn.append(f'<rect class="shade" {box}><title>{escape(each["line"])}</title></rect>')
     return "".join(drawn)
 
 
 def _frame(low: float, high: float, start: float, end: float, y: Any) -> str:
     """Return the axes: least and most beside, times below."""
-    rows = "".join(
-        f'<path class="grid" d="M{LEFT} {y(v):.1f}H{WIDE}"/><text x="{LEFT - 6}" y="{y(v) + 4:.1f}" class="end">{number(v)}</text>'
-        for v in (low, (low + high) / 2, high)
-    )
+    rows = ""
+    for value in (low, (low + high) / 2, high):
+        rows += f'<path class="grid" d="M{LEFT} {y(value):.1f}H{WIDE}"/>'
+        rows += f'<text x="{LEFT - 6}" y="{y(value) + 4:.1f}" class="end">{number(value)}</text>'
     form = "%H:%M" if end - start <= 2 * 86_400_000 else "%d %b"
     times = []
     for k in range(6):
@@ -124,25 +124,21 @@ def _frame(low: float, high: float, start: float, end: float, y: Any) -> str:
 
 def bar(share: float) -> Markup:
     """Return a part of a whole as a bar; its number stands beside it."""
-    width = max(min(share, 1.0), 0.0) * 100
-    return Markup(  # noqa: S704 - a number of ours
-        f'<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect class="rest" width="100" height="10"/><rect class="part" width="{width:.1f}" height="10"/></svg>'
-    )
+    width = f"{max(min(share, 1.0), 0.0) * 100:.1f}"
+    parts = Markup('<rect class="rest" width="100" height="10"/><rect class="part" width="{}" height="10"/>')
+    head = Markup('<svg class="bar" viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden="true">')
+    return head + parts.format(width) + Markup("</svg>")
 
 
 def amounts(history: Sequence[Mapping[str, Any]], now: float | None) -> Markup:
     """Return a card's payments as bars, the one that is judged last."""
-    values = [p["amount"] for p in history if p.get("amount") is not None]
-    shown = [*values, *([] if now is None else [now])]
+    before = [abs(p["amount"]) for p in history if p.get("amount") is not None]
+    shown = [*before, *([] if now is None else [abs(now)])]
     if not shown:
         return Markup("")
-    most = max(max(abs(v) for v in shown), 1e-9)
-    bars = "".join(
-        f'<path class="{"b" if now is not None and k == len(shown) - 1 else "q"}" d="M{k} 20v-{max(abs(v) / most * 20, 0.6):.1f}h.8V20"/>'
-        for k, v in enumerate(shown)
-    )
-    words = f"{len(values)} payments before, up to {number(max(values, default=0.0))}"
-    return Markup(  # noqa: S704 - numbers of ours
-        f'<svg class="strip small" role="img" aria-label="{words}" viewBox="0 0 {len(shown)} 20" preserveAspectRatio="none">{bars}</svg>'
-    )
+    most, bars = max(*shown, 1e-9), ""
+    for k, value in enumerate(shown):
+        last = now is not None and k == len(shown) - 1
+        bars += f'<path class="{"b" if last else "q"}" d="M{k} 20v-{max(value / most * 20, 0.6):.1f}h.8V20"/>'
+    words = f"{len(before)} payments before, up to {number(max(before, default=0.0))}"
+    return _figure("strip small", (len(shown), 20), words, bars, stretched=True)

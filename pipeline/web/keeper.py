@@ -1,7 +1,7 @@
 """Keeps what pages show at once: the configs, a glance of each stream, the champions.
 
-In: a way to open the workspace. Out: the newest look at all of it. A thread goes round, as slowly as the round
-took, so that a thousand streams cost a tenth of one core; what it saw is kept in the home for the next start.
+In: a way to open the workspace. Out: the newest look at all of it. A thread goes round and rests ten times as
+long, so that a thousand streams cost a tenth of a core; what it saw is kept in the home for the next start.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,11 @@ class Keeper:
         """Return all streams, the worst first."""
         return self.work.overview(self.glances, self.champions)
 
+    def newest(self, stream: str) -> datetime | None:
+        """Return the time of a stream's newest record, as it was at the last look."""
+        seen = self.glances.get(stream) or self.work.glance(stream, None, clock.now())
+        return datetime.fromisoformat(seen.newest) if seen.newest else None
+
     def want(self, stream: str) -> None:
         """Make the levels of a stream soon: somebody waits for them."""
         self._wanted.add(stream)
@@ -72,14 +78,13 @@ class Keeper:
         stamp = _stamp(self._work.home.configs)
         if stamp != self._stamp:
             self._work, self._stamp = self._opened(), stamp
+        now, found = clock.now(), {}
+        for name in list(self._work.project.streams):
+            found[name] = self._work.glance(name, self.glances.get(name), now)
         try:
             self.champions = self._work.registry.champions()
         except OffbeatError as error:
             log.get().warning("champions not known", why=str(error))
-        now, found = clock.now(), {}
-        for name in list(self._work.project.streams):
-            found[name] = self._work.glance(name, self.glances.get(name), now)
-            self.glances = {**self.glances, name: found[name]} if name not in self.glances else self.glances
         changed = found != self.glances
         self.glances, self.seen = found, clock.now().isoformat()
         if changed:

@@ -1,6 +1,6 @@
 """Sessions, and what protects them: signed cookies, tokens in forms, a limit on guesses.
 
-In: requests. Out: who it is that asks. Nothing is stored but who has logged out, until their sessions would end.
+In: requests. Out: who it is that asks. Nothing is kept but who logged out, until their sessions would end.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from pipeline import clock
 from pipeline.errors import DataError
+from pipeline.steps.series import CHANNELS, drawn
 from pipeline.web import asked
 from pipeline.web.api import Keep, Status
 from pipeline.web.guard import answering
@@ -47,7 +48,7 @@ def stream(
     detail, entities = work.stream_detail(name), work.entities(name)
     entity = entity if entity is not None else entities[0]["entity"] if entities else ""
     row = next(row for row in keep.rows() if row["stream"] == name)
-    wanted = asked.stretch(detail, entity, start, end, channels)
+    wanted = asked.stretch(work.stream(name), keep.newest(name), entity, start, end, channels)
     found = work.anomalies(name, limit=20)
     signal = _signal(keep, name, wanted, expected=expected)
     return html(request, "stream.html", detail=detail, entities=entities, row=row, anomalies=found, **signal)
@@ -132,13 +133,11 @@ def _anomaly(
     found = keep.work.anomaly(identifier)
     signal: dict[str, Any] = {"data": None}
     if found["stream"] in keep.work.project.streams:
-        detail = keep.work.stream_detail(found["stream"])
-        drawn = [c["name"] for c in detail["channels"]]
-        blamed = [c["channel"] for c in found["channels"] if c["channel"] in drawn][:3]
+        stream = keep.work.stream(found["stream"])
+        blamed = [c["channel"] for c in found["channels"] if c["channel"] in drawn(stream)][:CHANNELS]
         start, end = (datetime.fromisoformat(t) for t in found["around"])
-        wanted = asked.stretch(
-            detail, found["entity"], start, max(end, start + timedelta(minutes=1)), blamed or None
-        )
+        end = max(end, start + timedelta(minutes=1))
+        wanted = asked.stretch(stream, end, found["entity"], start, end, blamed)
         signal = _signal(keep, found["stream"], wanted, expected=expected)
     said = keep.work.answers(identifier)
     return html(request, "anomaly.html", status, anomaly=found, said=said, wrong=wrong, **signal)

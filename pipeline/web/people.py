@@ -1,6 +1,6 @@
 """Who may look, and who may answer: users with a role, known by a password or a token.
 
-In: a YAML or JSON list, from the environment or a file. Out: a `Person`, or none. Passwords are kept as scrypt
+In: a YAML or JSON list, from the environment or a file. Out: a `User`, or none. Passwords are kept as scrypt
 (RFC 7914) makes them, tokens as their SHA-256: they are long and random.
 """
 
@@ -103,21 +103,28 @@ class Users:
 
 
 def _user(line: Any, number: int, file: str) -> User:
-    where = {"file": file, "key": f"[{number}]", "expected": _EXPECTED}
     if not isinstance(line, dict) or not set(line) <= {"name", "role", "password", "token"}:
-        raise ConfigError("users: not a user", **where)
-    user = User(**{key: str(value) for key, value in line.items()} | {"role": str(line.get("role", VIEWER))})
-    if not user.name or len(user.name) > 200 or not user.name.isprintable():
-        raise ConfigError("users: no name", **where)
-    if user.role not in ROLES:
-        raise ConfigError(f"users: {user.name} has an unknown role", **where)
-    if not (user.password or user.token):
-        raise ConfigError(f"users: {user.name} has neither password nor token", **where)
-    if user.password and _parts(user.password) is None:
-        raise ConfigError(f"users: the password of {user.name} is not a hash: `offbeat web --hash`", **where)
-    if user.token and not user.token.startswith("sha256$"):
-        raise ConfigError(f"users: the token of {user.name} is not a hash: `offbeat web --hash`", **where)
+        wrong, user = "not a user", User("", "")
+    else:
+        said = {key: str(value) for key, value in line.items()}
+        user = User(**{"name": "", "role": VIEWER} | said)
+        wrong = _wrong(user)
+    if wrong:
+        raise ConfigError(f"users: {wrong}", file=file, key=f"[{number}]", expected=_EXPECTED)
     return user
+
+
+def _wrong(user: User) -> str:
+    """Say what is wrong with a user; "" for nothing."""
+    hashed = "is not a hash: `offbeat web --hash` makes one"
+    checks = (
+        (not user.name or len(user.name) > 200 or not user.name.isprintable(), "no name"),
+        (user.role not in ROLES, f"{user.name} has an unknown role"),
+        (not (user.password or user.token), f"{user.name} has neither password nor token"),
+        (bool(user.password) and _parts(user.password) is None, f"the password of {user.name} {hashed}"),
+        (bool(user.token) and not user.token.startswith("sha256$"), f"the token of {user.name} {hashed}"),
+    )
+    return next((what for failed, what in checks if failed), "")
 
 
 def password_hash(password: str) -> str:

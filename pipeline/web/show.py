@@ -1,4 +1,4 @@
-"""Templates, and how they write times and numbers. In: what the steps return. Out: HTML, everything escaped."""
+"""Templates, and how they write times and numbers. In: what the steps return. Out: HTML, all escaped."""
 
 from __future__ import annotations
 

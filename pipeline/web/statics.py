@@ -1,4 +1,4 @@
-"""The style sheet and scripts: ours, and Plotly's as its wheel brings it. In: names. Out: bytes, and addresses."""
+"""The style sheet and scripts: ours, and Plotly's from its wheel. In: names. Out: bytes, and addresses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,16 +15,20 @@ FOLDER = Path(__file__).parent / "static"
 
 @dataclass(frozen=True)
 class Static:
-    """A file, as it is and packed by gzip."""
+    """A file, as it is and packed by gzip, which is done when it is first asked for."""
 
     body: bytes
-    packed: bytes
     kind: str
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The file packed by gzip."""
+        return gzip.compress(self.body, 6)
 
 
 @cache
 def statics() -> dict[str, Static]:
-    """Return the files by name, read and packed once."""
+    """Return the files by name, read once."""
     wheel = find_spec("plotly")
     assert wheel is not None
     assert wheel.origin is not None
@@ -34,7 +38,7 @@ def statics() -> dict[str, Static]:
         Path(wheel.origin).parent / "package_data" / "plotly.min.js": "text/javascript",
     }
     bodies = {path: path.read_bytes() for path in kinds}
-    return {p.name: Static(body, gzip.compress(body, 6), kinds[p]) for p, body in bodies.items()}
+    return {p.name: Static(body, kinds[p]) for p, body in bodies.items()}
 
 
 @cache
