@@ -189,7 +189,7 @@ def main() -> None:
             print(f"{what:<44} {figure}", flush=True)
             lines.append(f"| {what} | {figure} |")
     if options.out:
-        head = "# The Anomalies page\n\n`python -m benchmarks.page`; whole requests to the app in one process.\n\n"
+        head = "# The Anomalies page\n\n`python -m benchmarks.page`: whole requests, one process.\n\n"
         options.out.write_text(head + "\n".join(lines) + "\n")
 
 

@@ -122,11 +122,12 @@ def overview(
     rows = [
         _row(
             stream,
-            glances.get(name) if champions is not None else None,
+            glances.get(name),
             (champions or {}).get(name),
             still.get(name, {}),
             reached,
             now,
+            learned=champions is not None,
         )
         for name, stream in work.project.streams.items()
     ]
@@ -162,6 +163,8 @@ def _row(
     still: Mapping[str, Mapping[str, int]],
     reached: Mapping[tuple[str, str], Mapping[str, Any]],
     now: datetime,
+    *,
+    learned: bool,
 ) -> dict[str, Any]:
     at = datetime.fromisoformat(seen.newest) if seen and seen.newest else None
     until = [
@@ -169,7 +172,9 @@ def _row(
         for shard in range(stream.shards)
         if (found := reached.get((stream.name, shard_name(stream, shard))))
     ]
-    health, why = _health(stream, seen, best, still.get("kinds", {}), at, min(until, default=None))
+    health, why = _health(
+        stream, seen, best is None and learned, still.get("kinds", {}), at, min(until, default=None)
+    )
     return {
         "stream": stream.name,
         "kind": stream.kind,
@@ -189,7 +194,7 @@ def _row(
 def _health(  # noqa: PLR0911 - one line for each answer
     stream: Stream,
     seen: Glance | None,
-    best: Version | None,
+    untrained: bool,
     kinds: Mapping[str, int],
     at: datetime | None,
     until: datetime | None,
@@ -204,7 +209,7 @@ def _health(  # noqa: PLR0911 - one line for each answer
         return "unseen", "not looked at yet"
     if at is None:
         return "empty", "no records yet"
-    if best is None:
+    if untrained:
         return "untrained", f"no model yet: offbeat train {stream.name}"
     if until and at - until > _patience(stream):
         return "failing", f"not scored since {until:%Y-%m-%d %H:%M} UTC"
