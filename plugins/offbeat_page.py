@@ -1,6 +1,6 @@
 """The Anomalies page inside Airflow's UI, behind Airflow's login: copy or mount into Airflow's `plugins/`.
 
-In: requests that Airflow has mounted below /anomalies. Out: the page, made when somebody first asks for it: all
+In: requests that Airflow has mounted below /anomalies. Out: the page, made when somebody first asks: all
 Airflow's processes load plugins, and only the API server shows one. Who may trigger DAGs may answer.
 """
 

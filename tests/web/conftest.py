@@ -1,4 +1,4 @@
-"""A plant and a card business whose scores and anomalies were stored by hand: no network is trained for pages."""
+"""A plant and a card business whose scores and anomalies were stored by hand: no network is trained here."""
 
 from __future__ import annotations
 

@@ -19,13 +19,16 @@ def test_a_password_matches_its_own_hash_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "stored", ["", "pw", "scrypt$1$1$1$AA==$AA==", HASH.replace("16384", "1073741824"), HASH.replace("$8$", "$x$")]
+    "stored",
+    ["", "pw", "scrypt$1$1$1$AA==$AA==", HASH.replace("16384", "1073741824"), HASH.replace("$8$", "$x$")],
 )
 def test_what_is_no_hash_matches_nothing(stored: str) -> None:
     assert not matches("pw", stored)
 
 
-def test_the_list_is_read_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_list_is_read_from_the_environment_or_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = f"- {{name: ada, role: operator, password: '{HASH}'}}\n- {{name: robot, token: '{token_hash('t')}'}}\n"
     (tmp_path / "users.yaml").write_text(text)
     for value in (text, str(tmp_path / "users.yaml")):
@@ -54,7 +57,9 @@ def test_the_list_is_read_from_the_environment_or_a_file(tmp_path: Path, monkeyp
         ("[{", "not YAML"),
     ],
 )
-def test_what_is_wrong_is_said_without_the_password(text: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_is_said_without_the_password(
+    text: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OFFBEAT_WEB_USERS", text)
     with pytest.raises(ConfigError, match=said) as error:
         Users.read()
