@@ -84,7 +84,8 @@ def test_a_login_form_of_another_site_is_refused(stranger: TestClient) -> None:
 
 
 ELSEWHERE = (
-    "//evil.example", "https://evil.example/", "/\\evil.example", "\\\\evil", "javascript:alert(1)", "/\t/evil",
+    "//evil.example", "https://evil.example/",
+    "/\\evil.example", "\\\\evil", "javascript:alert(1)", "/\t/evil",
     "evil.example", "", "///evil.example", "/%0d\n/evil", "http:/evil",
 )  # fmt: skip
 

@@ -29,7 +29,8 @@ def test_what_is_no_hash_matches_nothing(stored: str) -> None:
 def test_the_list_is_read_from_the_environment_or_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    text = f"- {{name: ada, role: operator, password: '{HASH}'}}\n- {{name: robot, token: '{token_hash('t')}'}}\n"
+    ada = f"- {{name: ada, role: operator, password: '{HASH}'}}\n"
+    text = ada + f"- {{name: robot, token: '{token_hash('t')}'}}\n"
     (tmp_path / "users.yaml").write_text(text)
     for value in (text, str(tmp_path / "users.yaml")):
         monkeypatch.setenv("OFFBEAT_WEB_USERS", value)
