@@ -1,6 +1,7 @@
 """The README's pictures, from a demo that just ran: `make pictures`.
 
-In: what the demo said, what arrived, what MLflow has. Out: demo.svg, alert.png, reconstruction.png, page-*.png.
+In: what the demo said, what arrived, what MLflow has. Out: demo.svg, alert.png, reconstruction.png and
+page-*.png.
 """
 
 from __future__ import annotations

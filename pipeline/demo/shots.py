@@ -1,7 +1,7 @@
 """Pictures of the Anomalies page, by a browser without a screen, where one is installed.
 
-In: a workspace with anomalies. Out: PNG files. The page is served on a free port of this machine as long as that
-takes, to one browser: the one whose name for itself was drawn a moment ago.
+In: a workspace with anomalies. Out: PNG files. The page is served on a free port of this machine meanwhile,
+to one browser: the one whose name for itself was drawn a moment ago.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def write(folder: Path, work: Offbeat, sensors: str, payments: str) -> list[Path
     if program is None:
         return []
     worst = sorted(work.anomalies(sensors, limit=200), key=lambda a: -a["peak_score"])[:1]
-    wanted = {"page-streams": ("/", DESK)}
+    wanted = {"page-streams": ("/", (DESK[0], 420))}
     for found in worst:
         wanted["page-anomaly"] = (f"/anomalies/{found['id']}", DESK)
         wanted["page-phone"] = (f"/anomalies/{found['id']}", PHONE)

@@ -23,6 +23,7 @@ OPEN = ("/health", "/login", "/static/page.css")
 LINK = "/answer/"
 """Below it are the pages behind signed links, which need no login."""
 API = "/api/"
+BODY = 65_536  # bytes of a request, at most
 _CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors "
@@ -57,6 +58,8 @@ class Guard:
         request = Request(scope, receive)
         sent = self._with_headers(scope, send)
         path = inner_path(scope)
+        if refusal := _too_long(request):
+            return await refusal(scope, receive, sent)
         person = await self.door.person(request)
         request.state.person = person
         request.state.csrf = self.sessions.token(person.session) if person and person.session else ""
@@ -96,6 +99,16 @@ class Guard:
             await send(message)
 
         return sent
+
+
+def _too_long(request: Request) -> Response | None:
+    """Refuse a body that is longer than any form of ours, or does not say how long it is."""
+    length = request.headers.get("content-length", "0")
+    if "transfer-encoding" in request.headers or not length.isdigit():
+        return JSONResponse({"error": "say how long the body is: Content-Length"}, 411)
+    if int(length) > BODY:
+        return JSONResponse({"error": f"longer than {BODY} bytes"}, 413)
+    return None
 
 
 def inner_path(scope: Scope) -> str:

@@ -76,6 +76,11 @@ def test_guesses_are_limited_and_the_right_password_waits_too(stranger: TestClie
     assert stranger.post("/login", data=form).status_code == 429
 
 
+def test_long_bodies_are_refused_before_they_are_read(stranger: TestClient) -> None:
+    assert stranger.post("/login", data={"password": "x" * 70_000}).status_code == 413
+    assert stranger.post("/login", content=iter([b"name=", b"ada"])).status_code == 411
+
+
 def test_a_login_form_of_another_site_is_refused(stranger: TestClient) -> None:
     stranger.get("/login")
     for token in ("", "forged", Sessions("another secret").token("x")):
