@@ -80,7 +80,6 @@ def _signal(keep: Keeper, name: str, wanted: Any, *, expected: bool) -> dict[str
         "query": query,
         "series_url": link("", f"/api/v1/streams/{name}/series", **query),
         "expected_url": link("", f"/api/v1/streams/{name}/expected", **query),
-        "here": {"from": data["from"], "to": data["to"]},
         "moves": {
             k: link("", f"/streams/{name}", **query, **{"from": a.isoformat(), "to": b.isoformat()})
             for k, (a, b) in moves.items()
