@@ -22,7 +22,7 @@ from pipeline.events import Anomaly, Claimed
 from pipeline.steps.metrics import by_reason
 from pipeline.steps.scene import around
 from pipeline.steps.score import TRAINED_UNTIL
-from pipeline.steps.series import drawn, observed, scored
+from pipeline.steps.series import drawn, make_some, observed, scored
 from pipeline.store import anomalies, outbox
 from pipeline.store.scores import newest
 
@@ -103,8 +103,7 @@ def _recent(work: Workspace, stream: SensorStream, at: datetime) -> dict[str, di
     start, end = at - WEEK, at + timedelta(microseconds=1)
     scores, seen = scored(work, stream), observed(work, stream)
     for pyramid in (scores, seen):
-        for day in pyramid.missing(pyramid.days(start, end)):
-            pyramid.build(day)
+        make_some(pyramid, pyramid.days(start, end))
     worst = scores.read(start, end, _HOUR).group_by("entity").aggregate([("score.max", "max")])
     sent = seen.read(start, end, _HOUR, values=()).group_by("entity").aggregate([("count", "sum")])
     cells = max(WEEK / stream.grid.step, 1.0)

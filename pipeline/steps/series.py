@@ -176,7 +176,7 @@ def _signals(
             None,
             0,
         )
-    width, waits = _width(stretch), _made(pyramid, days)
+    width, waits = _width(stretch), make_some(pyramid, days)
     level = pyramid.read(
         stretch.start, stretch.end, width, entity=stretch.entity, values=stretch.channels, days=days
     )
@@ -200,7 +200,7 @@ def _score(work: Workspace, stream: Stream, stretch: Stretch) -> tuple[dict[str,
         rows = newest(rows)
         time = _micros(rows["time"])
         return _thinned("score", "", time, _floats(rows["score"]), _gap(stream), stretch.points), 0
-    width, waits = _width(stretch), _made(pyramid, days)
+    width, waits = _width(stretch), make_some(pyramid, days)
     level = pyramid.read(stretch.start, stretch.end, width, entity=stretch.entity, days=days)
     time, most = _micros(level["time"]), _floats(level["score.max"])
     return _thinned("score", "", time, most, 1_500_000 * width, stretch.points), waits
@@ -218,7 +218,7 @@ def _width(stretch: Stretch) -> int:
     return next((width for width in LEVELS if seconds / width <= BUCKETS), LEVELS[-1])
 
 
-def _made(pyramid: Pyramid, days: Sequence[Day]) -> int:
+def make_some(pyramid: Pyramid, days: Sequence[Day]) -> int:
     """Make the levels of a few days while somebody waits; return for how many more they wait."""
     missing = list(reversed(pyramid.missing(days)))
     for day in missing[:AT_ONCE]:

@@ -1,7 +1,7 @@
 """Keeps what pages show at once: the configs, a glance of each stream, the champions.
 
 In: a way to open the workspace. Out: the newest look at all of it. A thread goes round and rests ten times as
-long, so that a thousand streams cost a tenth of a core; what it saw is kept in the home for the next start.
+long, two minutes at most; what it saw is kept in the home for the next start.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.steps.glances import Glance
 if TYPE_CHECKING:
     from pipeline.registry import Version
 
-PAUSE, SHARE = 10.0, 10  # seconds between rounds, and at least so many times as long as one took
+PAUSE, SHARE, LONGEST = 10.0, 10, 120.0  # seconds between rounds: ten times as long as one took, within these
 DAYS_AT_ONCE = 20  # of levels made between two looks at the streams
 
 
@@ -97,7 +97,7 @@ class Keeper:
                 self.look()
             except Exception as error:  # noqa: BLE001 - the page shows what is known, and looks again
                 log.get().error("no look at the streams", why=f"{type(error).__name__}: {error}")
-            self._rest(max(PAUSE, SHARE * (time.monotonic() - began)))
+            self._rest(min(max(PAUSE, SHARE * (time.monotonic() - began)), LONGEST))
 
     def _rest(self, seconds: float) -> None:
         """Wait so long, and make the levels that somebody waits for meanwhile."""
