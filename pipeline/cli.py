@@ -297,6 +297,38 @@ def receive(
 
 
 @app.command()
+def web(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8100,
+    certificate: Annotated[Path | None, typer.Option(help="For TLS: file with the certificate.")] = None,
+    key: Annotated[Path | None, typer.Option(help="For TLS: file with its key.")] = None,
+    hashed: Annotated[
+        bool, typer.Option("--hash", help="Ask for a password, print what stands for it in the list.")
+    ] = False,
+) -> None:
+    """Serve the Anomalies page, and its JSON API below /api/v1.
+
+    Who may log in stands in OFFBEAT_WEB_USERS: a YAML list of name, role (viewer or operator) and password or
+    token, as --hash prints them; or the path of a file with it. Airflow shows the page too, by its own login.
+    """
+    from pipeline.web import people
+
+    if hashed:
+        secret = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        sys.stdout.write(f"password: {people.password_hash(secret)}\ntoken: {people.token_hash(secret)}\n")
+        return
+    import uvicorn
+
+    from pipeline.web import Keeper, application
+
+    page = application(Keeper(_open), users=people.Users.read())
+    uvicorn.run(
+        page, host=host, port=port, access_log=False, log_level="warning", server_header=False,
+        ssl_certfile=certificate, ssl_keyfile=key, limit_concurrency=500,
+    )  # fmt: skip
+
+
+@app.command()
 def watch(stream: Stream, as_json: Json = False) -> None:
     """Look for what a model cannot see: silent machines, a late source, stuck channels, limits broken.
 

@@ -136,6 +136,7 @@ def environment(home: Home, addresses: Addresses, *, parallelism: int = 4) -> di
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "AIRFLOW_HOME": str(state),
         "AIRFLOW__CORE__DAGS_FOLDER": str(project_dags()),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(code / "plugins"),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": str(parallelism),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "false",

@@ -6,8 +6,8 @@ and the DAGs call nothing else. Arguments and answers are JSON-able; times are a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,9 @@ from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from pipeline.steps.glances import Glance
+    from pipeline.steps.series import Stretch
 
 __all__ = ["Offbeat"]
 
@@ -175,11 +178,70 @@ class Offbeat(Workspace):
 
         return [status(self, name) for name in sorted(self.project.streams)]
 
-    def anomalies(self, stream: str | None = None, *, limit: int = 20) -> list[dict[str, Any]]:
+    def anomalies(
+        self, stream: str | None = None, *, limit: int = 20, status: str | None = None
+    ) -> list[dict[str, Any]]:
         """Return the newest anomalies, each with the line that its alert begins with."""
         from pipeline.steps.inspect import newest_anomalies
 
-        return newest_anomalies(self, stream, limit=limit)
+        return newest_anomalies(self, stream, limit=limit, status=status)
+
+    def glance(self, stream: str, before: Glance | None, now: datetime) -> Glance:
+        """Look at a stream's tables for the first page; what has not changed since `before` is kept."""
+        from pipeline.steps.glances import glance
+
+        return glance(self, stream, before, now)
+
+    def overview(
+        self, glances: Mapping[str, Glance], champions: Mapping[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        """Return a row for each stream, the worst first: health, champion, what is open, a week of scores."""
+        from pipeline import clock
+        from pipeline.steps.glances import overview
+
+        return overview(self, glances, champions, clock.now())
+
+    def make_levels(self, stream: str, *, most: int | None = None) -> dict[str, int]:
+        """Make what is missing of the levels by which pages show long stretches, newest days first."""
+        from pipeline.steps.series import make_levels
+
+        return make_levels(self, stream, most=most)
+
+    def series(self, stream: str, stretch: Stretch) -> dict[str, Any]:
+        """Return a stretch of an entity's signals and scores, in as many points as can be seen."""
+        from pipeline.steps.series import series
+
+        return series(self, stream, stretch)
+
+    def expected(self, stream: str, stretch: Stretch) -> dict[str, Any]:
+        """Return what the champion expects of a stretch, by asking it again."""
+        from pipeline.steps.series import expected
+
+        return expected(self, stream, stretch)
+
+    def stream_detail(self, stream: str) -> dict[str, Any]:
+        """Return a stream's description, counts, rejects by reason and champion."""
+        from pipeline.steps.page import stream_detail
+
+        return stream_detail(self, stream)
+
+    def entities(self, stream: str) -> list[dict[str, Any]]:
+        """Return a stream's entities: those with something open first, then the worst."""
+        from pipeline.steps.page import entities
+
+        return entities(self, stream)
+
+    def anomaly(self, anomaly_id: str) -> dict[str, Any]:
+        """Return one anomaly: in words, what was sent about it, and what was like it."""
+        from pipeline.steps.page import anomaly_detail
+
+        return anomaly_detail(self, anomaly_id)
+
+    def transactions(self, stream: str, day: date | None = None) -> dict[str, Any]:
+        """Return a day's highest scored transactions, each with its card's history."""
+        from pipeline.steps.page import transactions
+
+        return transactions(self, stream, day)
 
     def answer(
         self, anomaly: str, what: str, *, who: str, why: str = "", until: When = None

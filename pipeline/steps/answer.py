@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipeline import clock, log
 from pipeline.alerts import links
 from pipeline.config.secrets import resolve
-from pipeline.errors import DataError
+from pipeline.errors import DataError, NotFound
 from pipeline.events import ANSWERS, SNOOZED, Anomaly, Answer
 from pipeline.steps.feedback import watch_precision
 from pipeline.steps.notify import at_once, notify
@@ -193,7 +193,7 @@ def cancel_maintenance(work: Workspace, identifier: str, who: str) -> dict[str, 
 
 def _known(work: Workspace, identifier: str) -> Anomaly:
     if (found := anomalies.get(work.database, identifier)) is None:
-        raise DataError(f"no anomaly {identifier!r}: `offbeat anomalies --json` shows their ids")
+        raise NotFound(f"no anomaly {identifier!r}: `offbeat anomalies --json` shows their ids")
     return found
 
 

@@ -19,6 +19,7 @@ from pipeline.steps.notify import at_once, notify
 from pipeline.steps.score import FLAGGED, Champion, champion, shard_name
 from pipeline.store import anomalies
 from pipeline.store.leases import cursor
+from pipeline.store.scores import newest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -45,7 +46,7 @@ def flag(
         best, seen = champion(work, stream), _seen(work, stream)
         since = _since(work, stream, best) if live else start or best.trained_until
         first = _lookback(work, stream, since, seen) if live else since
-        scores = _latest(work.scores(stream).read(first, end + stream.alert.merge if end else None))
+        scores = newest(work.scores(stream).read(first, end + stream.alert.merge if end else None))
         judged = _judged(stream, seen, scores)
         found = _events(stream, scores, judged)
         recorded = anomalies.record(
@@ -92,8 +93,8 @@ def _judged(stream: Stream, seen: list[dict[str, Any]], scores: pa.Table) -> dic
     A machine that fell silent was judged up to its last row and no further: that its fault is over is not
     known. A card that is not used is not silent: the stream's own time goes on for it.
     """
-    newest = scores.group_by("entity").aggregate([("time", "max")])
-    by_entity = dict(zip(newest["entity"].to_pylist(), newest["time_max"].to_pylist(), strict=True))
+    last = scores.group_by("entity").aggregate([("time", "max")])
+    by_entity = dict(zip(last["entity"].to_pylist(), last["time_max"].to_pylist(), strict=True))
     if isinstance(stream, SensorStream) or not seen:
         return by_entity
     return dict.fromkeys(by_entity, datetime.fromisoformat(min(each["watermark"] for each in seen)))
@@ -117,15 +118,6 @@ def _events(stream: Stream, scores: pa.Table, judged: Mapping[str, datetime]) ->
     for entity in pc.unique(scores["entity"]).to_pylist():
         mine = scores.filter(pc.equal(scores["entity"], entity))
         yield from _of_entity(stream, entity, mine, judged[entity])
-
-
-def _latest(table: pa.Table) -> pa.Table:
-    """Keep each row's score by the newest version that scored it."""
-    if len(pc.unique(table["version"])) <= 1:
-        return table
-    keys = ["entity", "time", "id"]
-    frame = table.select([*keys, "version"]).to_pandas().sort_values("version", kind="stable")
-    return table.take(frame.drop_duplicates(keys, keep="last").index.sort_values().to_numpy())
 
 
 def _of_entity(stream: Stream, entity: str, table: pa.Table, judged: datetime) -> list[Event]:

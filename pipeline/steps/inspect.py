@@ -9,6 +9,7 @@ from pipeline import clock, log
 from pipeline.alerts.render import firing_title
 from pipeline.errors import DataError
 from pipeline.steps.feedback import Figures, figures, publish
+from pipeline.steps.series import make_levels
 from pipeline.store import anomalies
 
 if TYPE_CHECKING:
@@ -40,11 +41,13 @@ def _right(said: Figures | None) -> str | None:
     return f"{said.confirmed}/{said.confirmed + said.false_alarm}" if said else None
 
 
-def newest_anomalies(work: Workspace, name: str | None, *, limit: int) -> list[dict[str, Any]]:
+def newest_anomalies(
+    work: Workspace, name: str | None, *, limit: int, status: str | None = None
+) -> list[dict[str, Any]]:
     """Return anomalies as plain JSON, the latest start first."""
     if name is not None:
         work.stream(name)
-    found = anomalies.list_anomalies(work.database, stream=name, limit=limit)
+    found = anomalies.list_anomalies(work.database, stream=name, status=status, limit=limit)
     return [{**each.to_json(), "line": firing_title(each)} for each in found]
 
 
@@ -71,7 +74,7 @@ def discard(
 
 
 def maintain(work: Workspace, name: str) -> dict[str, Any]:
-    """Compact, expire and vacuum a stream's tables."""
+    """Compact, expire and vacuum a stream's tables, and make the levels that pages show them by."""
     stream, now = work.stream(name), clock.now()
     with log.unit("maintain", stream=name) as line:
         keep = stream.retention
@@ -81,4 +84,5 @@ def maintain(work: Workspace, name: str) -> dict[str, Any]:
         tended = work.scores(stream).maintain(now=now, keep=keep.scores)
         line |= {f"scores_{what}": count for what, count in tended.items()}
     publish(work, name)
+        line["levels"] = make_levels(work, name)["made"]
     return {"stream": name, **line}

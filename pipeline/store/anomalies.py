@@ -26,7 +26,7 @@ from pipeline.events import (
     Event,
 )
 from pipeline.store import answering, answers, lifecycle, maintenance
-from pipeline.store.database import anomalies, reading, writing
+from pipeline.store.database import UtcTime, anomalies, reading, writing
 from pipeline.store.leases import put_cursor
 from pipeline.store.lifecycle import Step, digest
 from pipeline.store.outbox import enqueue_firing, enqueue_resolved
@@ -182,6 +182,32 @@ def list_anomalies(
         query = query.where(anomalies.c.start < until)
     with reading(engine) as connection:
         return [read(row) for row in connection.execute(query)]
+
+
+def count_open(engine: sa.Engine) -> list[tuple[str, str, str, int]]:
+    """Return how many anomalies are open, by stream, kind and severity."""
+    by = (anomalies.c.stream, anomalies.c.kind, anomalies.c.severity)
+    query = sa.select(*by, sa.func.count()).where(anomalies.c.status == "open").group_by(*by)
+    with reading(engine) as connection:
+        return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
+
+
+def by_entity(engine: sa.Engine, stream: str) -> list[dict[str, Any]]:
+    """Return for each entity of a stream how many anomalies it had, how many are open, worst and newest."""
+    still = sa.func.sum(sa.case((anomalies.c.status == "open", 1), else_=0)).label("open")
+    query = (
+        sa.select(
+            anomalies.c.entity,
+            sa.func.count().label("anomalies"),
+            still,
+            sa.func.max(anomalies.c.peak_score).label("worst"),
+            sa.func.max(anomalies.c.start, type_=UtcTime).label("newest"),
+        )
+        .where(anomalies.c.stream == stream)
+        .group_by(anomalies.c.entity)
+    )
+    with reading(engine) as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]
 
 
 @dataclass(slots=True)

@@ -111,6 +111,19 @@ def _enqueue(
     return key
 
 
+def history(engine: sa.Engine, anomaly: str) -> list[dict[str, Any]]:
+    """Return what was sent about an anomaly, or is to be: a row for each alert and receiver, oldest first."""
+    told = ("state", "attempts", "next_attempt_at", "delivered_at", "last_error", "created_at")
+    query = (
+        sa.select(outbox.c.event, deliveries.c.receiver, *(deliveries.c[name] for name in told))
+        .join(deliveries, deliveries.c.key == outbox.c.key)
+        .where(outbox.c.anomaly == anomaly)
+        .order_by(deliveries.c.created_at, outbox.c.event, deliveries.c.receiver)
+    )
+    with reading(engine) as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]
+
+
 class Outbox:
     """The outbox as a deliverer uses it."""
 

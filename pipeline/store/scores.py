@@ -141,6 +141,15 @@ class ScoreStore:
         return Written(len(added), len(changed), len(found) - len(changed))
 
 
+def newest(table: pa.Table) -> pa.Table:
+    """Keep each row's score by the newest version that scored it."""
+    if len(pc.unique(table["version"])) <= 1:
+        return table
+    keys = ["entity", "time", "id"]
+    frame = table.select([*keys, "version"]).to_pandas().sort_values("version", kind="stable")
+    return table.take(frame.drop_duplicates(keys, keep="last").index.sort_values().to_numpy())
+
+
 def _checked(rows: pa.Table) -> pa.Table:
     try:
         rows = rows.select(SCORES.names).cast(SCORES)
