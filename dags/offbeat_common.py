@@ -28,7 +28,7 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
 
 from pipeline.config.schedule import parse_schedule
-from pipeline.errors import NoChampion, TerminalError
+from pipeline.errors import NoChampion, OffbeatError, TerminalError
 from pipeline.log import redact
 
 if TYPE_CHECKING:
@@ -161,6 +161,49 @@ def unless_news(context: Mapping[str, Any], summary: dict[str, Any], *counts: st
         return summary
     context["ti"].xcom_push(key="return_value", value=summary)
     raise AirflowSkipException("nothing new")
+
+
+def tell_failure(context: Mapping[str, Any]) -> None:
+    """Tell the stream's receivers that a step gave up, as `on_failure_callback` of its tasks."""
+    from pipeline.steps import Offbeat
+
+    stream, step = _whose(context)
+    raised = context.get("exception")
+    problem = getattr(raised, "__cause__", None) or raised  # `outcomes` wraps what is terminal
+    with _never_worse():
+        Offbeat.open().failed(stream, step, type(problem).__name__, airflow_run=run_name(context))
+
+
+def tell_success(context: Mapping[str, Any]) -> None:
+    """Tell that a step works again, if it had failed; callback of tasks that end well or are skipped."""
+    from pipeline.steps import Offbeat
+
+    with _never_worse():
+        Offbeat.open().works(*_whose(context))
+
+
+CALLBACKS: dict[str, Any] = {
+    "on_failure_callback": tell_failure,
+    "on_success_callback": tell_success,
+    "on_skipped_callback": tell_success,
+}
+
+
+def _whose(context: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the stream and the step that a task is of: `flag` of `score__pumps` is `pumps`, `score flag`."""
+    step, _, stream = context["dag_run"].dag_id.partition("__")
+    task = context["ti"]
+    shard = f" {task.map_index}" if task.map_index >= 0 else ""
+    return stream, (step if task.task_id == step else f"{step} {task.task_id}") + shard
+
+
+@contextmanager
+def _never_worse() -> Iterator[None]:
+    """Say in the log what keeps a failure from being told, rather than to fail by it."""
+    try:
+        yield
+    except OffbeatError as error:
+        log.error("the failure could not be told: %s", redact(str(error)))
 
 
 def lend_connections(config: str) -> None:

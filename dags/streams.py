@@ -12,6 +12,7 @@ import stream_docs
 from airflow.sdk import dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 from offbeat_common import (
+    CALLBACKS,
     COMMON,
     RETRIES,
     START,
@@ -51,7 +52,7 @@ def _arguments(step: str, stream: Stream, schedule: Any) -> dict[str, Any]:
         "doc_md": stream_docs.page(step, stream),
         "schedule": schedule,
         "tags": {"offbeat", step, stream.kind, f"stream:{stream.name}"},
-        "default_args": {"owner": stream.owner or "offbeat", **RETRIES},
+        "default_args": {"owner": stream.owner or "offbeat", **RETRIES, **CALLBACKS},
     }
 
 

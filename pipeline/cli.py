@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline import __version__, log
-from pipeline.errors import ConfigError, OffbeatError
+from pipeline.errors import ConfigError, DataError, OffbeatError
 
 app = typer.Typer(
     name="offbeat",
@@ -34,6 +34,10 @@ app = typer.Typer(
 )
 rejects = typer.Typer(no_args_is_help=True, help="Records that could not be stored, and why.")
 app.add_typer(rejects, name="rejects")
+alerts = typer.Typer(no_args_is_help=True, help="Who is told, and when.")
+app.add_typer(alerts, name="alerts")
+maintenance = typer.Typer(no_args_is_help=True, help="Planned work: what begins in it alerts nobody.")
+app.add_typer(maintenance, name="maintenance")
 out = Console()
 err = Console(stderr=True)
 
@@ -41,6 +45,10 @@ Stream = Annotated[str, typer.Argument(help="Name of a file in configs/streams, 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 Start = Annotated[datetime | None, typer.Option("--from", help="From this time (UTC) on, inclusive.")]
 End = Annotated[datetime | None, typer.Option("--to", help="Up to this time (UTC), exclusive.")]
+
+
+Who = Annotated[str, typer.Option(help="Whose word it is; your login name when left out.", envvar="USER")]
+Why = Annotated[str, typer.Option(help="Why; kept with it.")]
 
 
 @app.callback()
@@ -265,7 +273,8 @@ def detect(
         list[str] | None, typer.Option(help="Transactions: a column such as the terminal; repeatable.")
     ] = None,
     label: Annotated[
-        str | None, typer.Option(help="Column that says what is wrong (0 or 1): judge the scores by it.")
+        str | None,
+        typer.Option(help="Column of 0 and 1, or labels of `offbeat feedback --export`: judge by it."),
     ] = None,
     label_delay: Annotated[
         str | None, typer.Option(help="Transactions: labels this old may be learned from, such as 7d.")
@@ -324,6 +333,38 @@ def receive(
     uvicorn.run(
         application(work.project.streams, work.home.project), host=host, port=port, access_log=False,
         log_level="warning", ssl_certfile=certificate, ssl_keyfile=key, limit_concurrency=500,
+    )  # fmt: skip
+
+
+@app.command()
+def web(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535)] = 8100,
+    certificate: Annotated[Path | None, typer.Option(help="For TLS: file with the certificate.")] = None,
+    key: Annotated[Path | None, typer.Option(help="For TLS: file with its key.")] = None,
+    hashed: Annotated[
+        bool, typer.Option("--hash", help="Ask for a password, print what stands for it in the list.")
+    ] = False,
+) -> None:
+    """Serve the Anomalies page, and its JSON API below /api/v1.
+
+    Who may log in stands in OFFBEAT_WEB_USERS: a YAML list of name, role (viewer or operator) and password or
+    token, as --hash prints them; or the path of a file with it. Airflow shows the page too, by its own login.
+    """
+    from pipeline.web import people
+
+    if hashed:
+        secret = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        sys.stdout.write(f"password: {people.password_hash(secret)}\ntoken: {people.token_hash(secret)}\n")
+        return
+    import uvicorn
+
+    from pipeline.web import Keeper, application
+
+    page = application(Keeper(_open), users=people.Users.read())
+    uvicorn.run(
+        page, host=host, port=port, access_log=False, log_level="warning", server_header=False,
+        ssl_certfile=certificate, ssl_keyfile=key, limit_concurrency=500,
     )  # fmt: skip
 
 
@@ -396,9 +437,153 @@ def anomalies(
         return
     for row in rows:
         head = f"{row['severity']:<8} {row['status']:<6} {row['kind']:<14}"
-        out.print(f"{head} {escape(row['line'])}", highlight=False, soft_wrap=True)
+        said = "  ".join(each for each in (_said(row), row["id"]) if each)
+        out.print(f"{head} {escape(row['line'])}  [dim]{escape(said)}[/]", highlight=False, soft_wrap=True)
         if row["revision"]:
             out.print(f"{'':<31}[dim]{escape(row['revision'])}[/]", highlight=False, soft_wrap=True)
+
+
+def _said(row: dict[str, Any]) -> str:
+    """Say what people said of an anomaly: `false alarm, says Ann`; `snoozed until …, says Ann`."""
+    words = [row["answer"].replace("_", " ")] if row["answer"] else []
+    if row["snoozed_until"]:
+        words[0] += f" until {row['snoozed_until'][:16]}Z"
+    if row["verdict"] not in ("", row["answer"]):
+        words.append(row["verdict"].replace("_", " "))
+    words += [f"says {row['answered_by']}"] if row["answer"] else []
+    return ", ".join([*words, *(["in maintenance"] if row["maintenance"] else [])])
+
+
+@app.command()
+def feedback(
+    anomaly: Annotated[str | None, typer.Argument(help="Id, as `offbeat anomalies` shows it.")] = None,
+    answer: Annotated[
+        str | None,
+        typer.Argument(help="acknowledged, snoozed, resolved, false-alarm, confirmed, or reopened."),
+    ] = None,
+    who: Who = "",
+    why: Why = "",
+    until: Annotated[datetime | None, typer.Option(help="Of a snooze: its end (UTC).")] = None,
+    export: Annotated[Path | None, typer.Option(help="Write a stream's labels here, as Parquet.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Of --export: which stream.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Answer an anomaly; or, with --export and --stream, write what people said as labels.
+
+    `resolved` and `false-alarm` close it. `false-alarm` and `confirmed` are what later trainings learn from;
+    `reopened` takes the answer that stands back.
+    """
+    if export is not None:
+        if anomaly or answer or not stream:
+            raise DataError("--export takes --stream and nothing else: it writes all labels of one stream")
+        _show({"stream": stream, "labels": _export(_open().labels(stream), export)}, as_json)
+        return
+    if not (anomaly and answer):
+        raise DataError("say which anomaly and what of it: offbeat feedback ANOMALY acknowledged")
+    told = _open().answer(anomaly, answer.replace("-", "_"), who=who, why=why, until=until)
+    shown = ("stream", "entity", "status", "answer", "answered_by", "snoozed_until", "verdict", "news")
+    _show(told if as_json else {key: told[key] for key in shown}, as_json)
+
+
+def _export(labels: Any, path: Path) -> int:
+    """Write labels whole or not at all; return how many."""
+    import pyarrow.parquet as pq
+
+    draft = path.with_name(f".{path.name}.part")
+    pq.write_table(labels, draft)
+    draft.replace(path)
+    return len(labels)
+
+
+@app.command()
+def missed(
+    stream: Stream,
+    entity: Annotated[str, typer.Argument(help="The machine or the card.")],
+    start: Annotated[datetime, typer.Option("--from", help="When the fault began (UTC).")],
+    end: Annotated[datetime, typer.Option("--to", help="When it was over (UTC).")],
+    who: Who = "",
+    why: Why = "",
+    as_json: Json = False,
+) -> None:
+    """Say that a fault was not found: later trainings leave it out of what is normal."""
+    _show(_open().missed(stream, entity, start, end, who=who, why=why), as_json)
+
+
+@maintenance.command("add")
+def maintenance_add(
+    stream: Stream,
+    entities: Annotated[list[str], typer.Argument(help="Patterns of names: pump-7, 'pump-*', '*'.")],
+    start: Annotated[datetime, typer.Option("--from", help="From this time (UTC) on.")],
+    end: Annotated[datetime, typer.Option("--to", help="Up to this time (UTC).")],
+    who: Who = "",
+    why: Why = "",
+    as_json: Json = False,
+) -> None:
+    """Plan work on some entities: what begins meanwhile alerts nobody, unless it outlasts the work."""
+    _show(_open().maintenance(stream, entities, start, end, who=who, why=why), as_json)
+
+
+@maintenance.command("list")
+def maintenance_list(stream: Stream, as_json: Json = False) -> None:
+    """List maintenance windows: id, entities, from when to when, who and why."""
+    rows = _open().maintenances(stream)
+    if as_json:
+        sys.stdout.write(json.dumps(rows, default=str) + "\n")
+        return
+    for row in rows:
+        gone = f"  [dim]cancelled by {escape(row['cancelled_by'])}[/]" if row["cancelled_by"] else ""
+        span, names = f"{row['start'][:16]}Z to {row['end'][:16]}Z", " ".join(row["entities"])
+        said = escape(f"{row['id']}  {span}  {names}  {row['who']}: {row['why']}".rstrip(": "))
+        out.print(said + gone, highlight=False, soft_wrap=True)
+
+
+@maintenance.command("cancel")
+def maintenance_cancel(
+    window: Annotated[str, typer.Argument(help="Id, as `list` shows it.")],
+    who: Who = "",
+    as_json: Json = False,
+) -> None:
+    """End a maintenance window now, or keep it from beginning."""
+    _show(_open().cancel_maintenance(window, who), as_json)
+
+
+@alerts.command("test")
+def alerts_test(
+    stream: Annotated[
+        str | None, typer.Argument(help="Left out: say it of all streams, send nothing.")
+    ] = None,
+    receiver: Annotated[str, typer.Option(help="Send to this one only, wherever the routes lead.")] = "",
+    entity: Annotated[str, typer.Option(help="Of the sample; routes and labels may go by it.")] = "",
+    severity: Annotated[str, typer.Option(help="low, medium, high or critical.")] = "high",
+    kind: Annotated[
+        str, typer.Option(help="reconstruction, silence, late, flatline, range.")
+    ] = "reconstruction",
+    send: Annotated[bool, typer.Option(help="Send a sample, and its end; else only say who is told.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Say who would be told of an anomaly, and when; send each of them a sample, marked as a test.
+
+    The sample takes the real route to the real receivers, and is recorded nowhere.
+    """
+    offbeat = _open()
+    names = [stream] if stream else sorted(offbeat.project.streams)
+    told = [
+        {"stream": name, **row}
+        for name in names
+        for row in offbeat.rehearse(
+            name, receiver=receiver, entity=entity, severity=severity, kind=kind, send=send and bool(stream)
+        )
+    ]
+    if as_json:
+        sys.stdout.write(json.dumps(told) + "\n")
+    else:
+        table = Table(box=None, header_style="bold")
+        for column in ("stream", "receiver", "when", "sent"):
+            table.add_column(column)
+        for row in told:
+            table.add_row(*(escape(str(row[column])) for column in ("stream", "receiver", "when", "sent")))
+        out.print(table)
+    raise typer.Exit(75 if any(str(row["sent"]).startswith("no") for row in told) else 0)
 
 
 @rejects.command("list")

@@ -4,6 +4,7 @@ OffbeatError
 ├── TerminalError            running it again changes nothing; somebody has to act
 │   ├── ConfigError          a YAML file is wrong: file, line, key, expected, hint
 │   ├── DataError            stored or given data cannot be used as asked
+│   ├── NotFound             what was asked for by its id is not there
 │   ├── NotEnoughData        too little history to train or calibrate on
 │   ├── NoChampion           a stream has no model to score with yet
 │   ├── BundleError          a detector bundle is damaged, hostile or does not match
@@ -56,6 +57,10 @@ class DataError(TerminalError):
     """Stored or given data cannot be used as asked."""
 
     exit_code = 4
+
+
+class NotFound(DataError):
+    """What was asked for by its id is not there."""
 
 
 class NotEnoughData(DataError):

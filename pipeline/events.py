@@ -6,9 +6,10 @@ them as anomalies, `alerts` tells people. Every time here is aware, UTC.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
@@ -16,8 +17,23 @@ from pipeline.config.models import Stream, TransactionStream
 
 SEVERITIES = ("low", "medium", "high", "critical")
 RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE = "reconstruction", "silence", "flatline", "late", "range"
-KINDS = (RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE)
-"""What found an anomaly: the model, or one of the watchdogs."""
+PRECISION, FAILURE = "precision", "failure"
+KINDS = (RECONSTRUCTION, SILENCE, FLATLINE, LATE, RANGE, PRECISION, FAILURE)
+"""What found an anomaly: the model, one of the watchdogs, or people's answers to the alerts themselves."""
+ACKNOWLEDGED, SNOOZED, RESOLVED = "acknowledged", "snoozed", "resolved"
+FALSE_ALARM, CONFIRMED, REOPENED = "false_alarm", "confirmed", "reopened"
+ANSWERS = (ACKNOWLEDGED, SNOOZED, RESOLVED, FALSE_ALARM, CONFIRMED, REOPENED)
+"""What people say of an anomaly. `reopened` takes back the answer that stands."""
+VERDICTS = (CONFIRMED, FALSE_ALARM)
+"""Answers that say what it was: later trainings learn from them."""
+CLOSING = (RESOLVED, FALSE_ALARM)
+"""Answers that close it, whatever detection still sees."""
+
+
+def digest(*parts: str) -> str:
+    """Return a short stable name for some text, unambiguous about where the parts end."""
+    joined = "".join(f"{len(p)}:{p}" for p in parts)
+    return hashlib.sha256(joined.encode()).hexdigest()[:24]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +41,8 @@ class Contribution:
     """One channel's part in an event.
 
     share is 0..1 of the joint error; expected and actual are in the channel's own unit at the peak,
-    None where a number means nothing (a category, a gap).
+    None where a number means nothing (a category, a gap). spread is how far they usually are apart, on normal
+    data that the model did not learn from; None where that is not known.
     """
 
     channel: str
@@ -33,6 +50,7 @@ class Contribution:
     expected: float | None
     actual: float | None
     unit: str = ""
+    spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +84,8 @@ class Context:
     noun: str = ""
     """What an entity is called: `card`, `seller`; empty for sensors, whose name says enough."""
     units: Mapping[str, str] = field(default_factory=dict)
+    spreads: Mapping[str, float] = field(default_factory=dict)
+    """How far expected and actual usually are apart, by channel, in its own unit."""
     merge: timedelta = timedelta(0)
     version: int | None = None
     run: str | None = None
@@ -78,6 +98,7 @@ class Context:
         cls,
         stream: Stream,
         *,
+        spreads: Mapping[str, float] | None = None,
         version: int | None = None,
         run: str | None = None,
         airflow_run: str | None = None,
@@ -88,6 +109,7 @@ class Context:
             stream_kind=stream.kind,
             noun=noun.removesuffix("_id").replace("_", " "),
             units=stream.units,
+            spreads=spreads or {},
             merge=stream.alert.merge,
             version=version,
             run=run,
@@ -160,9 +182,27 @@ class Anomaly:
     ending: str = ""
     """Why it is closed although it was not seen to end: `silent` (its entity sends nothing any more),
     `gone` (and has not for as long as the history goes back), `unwatched` (switched off in the YAML),
-    `withdrawn` (it was none, as `revised` says), `merged` (it is part of another by now)."""
+    `resolved` or `false_alarm` (somebody said so), `withdrawn` (it was none, as `revised` says), `merged` (it
+    is part of another by now)."""
     revised: Revision | None = None
     """What it was before late records or a replay changed it last; None if none ever did."""
+    answer: str = ""
+    """The answer that stands, one of `ANSWERS`; empty while nobody has answered."""
+    answered_by: str = ""
+    answered_at: datetime | None = None
+    snoozed_until: datetime | None = None
+    verdict: str = ""
+    """What people said it was, one of `VERDICTS`; a later `resolved` leaves it as it is."""
+    settled: datetime | None = None
+    """Up to when, in the stream's own time, a closing answer speaks of what was seen."""
+    maintenance: str = ""
+    """Id of the maintenance window it began in."""
+
+    def taken(self, now: datetime) -> bool:
+        """Tell whether somebody has taken it on, so that nobody else needs to be woken."""
+        if self.answer == SNOOZED:
+            return self.snoozed_until is not None and now < self.snoozed_until
+        return self.answer not in ("", REOPENED)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON: times as ISO 8601, numbers finite or None."""
@@ -175,16 +215,32 @@ class Anomaly:
         Raises:
             KeyError, TypeError, ValueError: it was not written by `to_json`.
         """
-        # what has a default was not written by every release
-        known = {f.name: data[f.name] for f in fields(cls) if f.default is MISSING or f.name in data}
+        facts = cls.__dataclass_fields__.items()
+        known = {name: data[name] for name, fact in facts if name in data or fact.default is MISSING}
         for name in ("start", "end", "peak", "opened_at", "updated_at"):
             known[name] = datetime.fromisoformat(known[name])
-        closed = known["closed_at"]
-        known["closed_at"] = datetime.fromisoformat(closed) if closed else None
+        for name in ("closed_at", "answered_at", "snoozed_until", "settled"):
+            said = known.get(name)
+            known[name] = datetime.fromisoformat(said) if said else None
         known["channels"] = tuple(Contribution(**c) for c in known["channels"])
         if known.get("revised"):
             known["revised"] = Revision.from_json(known["revised"])
         return replace(cls(**known), ids=tuple(known["ids"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What somebody said of an anomaly, when and why; `until` is the end of a snooze."""
+
+    what: str
+    who: str
+    at: datetime
+    why: str = ""
+    until: datetime | None = None
+
+    def same(self, other: Self) -> bool:
+        """Tell whether it says what another did: the same, by the same person, for as long."""
+        return (self.what, self.who, self.until) == (other.what, other.who, other.until)
 
 
 @dataclass(frozen=True, slots=True)

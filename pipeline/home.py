@@ -61,6 +61,11 @@ class Home:
         return self.root / "alerts"
 
     @property
+    def page(self) -> Path:
+        """What the Anomalies page keeps to be quick; may be deleted at any time."""
+        return self.root / "page"
+
+    @property
     def work(self) -> Path:
         """Short-lived files of running steps."""
         return self.root / "work"

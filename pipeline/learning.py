@@ -8,8 +8,9 @@ what the threshold is calibrated on, which no training saw.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,17 @@ from pipeline.models.bundle import Bundle
 from pipeline.models.process import train_in_process
 from pipeline.models.reconstruct import Reconstructor
 from pipeline.prepare import (
+    Feedback,
     Preparer,
     Series,
     Split,
+    Stretch,
     Windows,
     cut_time,
     evidence_names,
     new_preparer,
     split,
+    touching,
 )
 from pipeline.scoring import Rows, Scorer, micros, moment, payments, reconstruct, score_series, windows_of
 
@@ -44,6 +48,10 @@ VALIDATION = 0.15  # latest share of the training part that early stopping looks
 MOST_VALIDATION = 4000  # windows early stopping looks at
 MOST_CALIBRATION = 200_000  # latest transactions that the detector learns from, apart from the model
 LEAST_WINDOWS = 20  # fewer say nothing
+NORMAL_SHARE = 0.2  # of the windows: so many touch what people call normal; they are repeated for it
+MOST_REPEATS = 20  # of one such window
+MOST_RAISED = 2.0  # times its threshold, that a look may be raised for what people call normal
+MOST_NORMAL = 200  # latest such stretches that thresholds are raised for
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -64,6 +72,11 @@ class Learned:
     """Windows learned from."""
     train_errors: NDArray[np.float32]
     """Joint scores of rows the model did learn from, for comparison."""
+    feedback: Feedback
+    repeats: int
+    """Times that each window of what people call normal was learned from."""
+    raised: float
+    """The most that feedback raised a threshold, as a factor."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +85,13 @@ class _Parts:
 
     preparer: Preparer
     learn: list[Series]
-    stop: list[Series]
+    stop_cut: int
     stop_since: int
     judge: Split
     since: int | None
     """Rows before it are context: features see them, nothing is learned from them."""
     whole: list[Series]
+    feedback: Feedback
 
 
 def learn(
@@ -88,6 +102,7 @@ def learn(
     since: datetime | None = None,
     labels_until: datetime | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
+    feedback: Feedback | None = None,
 ) -> Learned:
     """Learn what normal looks like in `records` and write the detector bundle to `folder / "bundle"`.
 
@@ -99,24 +114,32 @@ def learn(
         labels_until: transactions from then on have no label that is known yet; by default those younger
             than `fields.label_delay` when the newest record came.
         on_epoch: told of each epoch.
+        feedback: what people said of the history. What is masked is a gap, and no window that touches it is
+            learned from; what is normal is learned from wherever it lies, and repeated.
 
     Raises:
         NotEnoughData: there is too little history for one of the three parts.
         BundleError: the exported model does not agree with the trained one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    parts = _cut(stream, records, micros(since) if since and stream.kind == "transaction" else None)
-    members, trained, windows = _train(stream, parts, folder, on_epoch)
+    feedback = feedback or Feedback()
+    known = feedback.records(records)
+    parts = _cut(stream, known, micros(since) if since and stream.kind == "transaction" else None, feedback)
+    members, trained, windows, repeats = _train(stream, parts, folder, on_epoch)
     own = {entity: Reconstructor(where / "model.onnx") for entity, where in members.items()}
 
     def models(entity: str) -> Reconstructor:
         return own.get(entity, own[""])
 
     held_out = reconstruct(stream, parts.preparer, parts.judge.held_out, models, since=parts.judge.since)
+    raised = 1.0
     if isinstance(stream, TransactionStream):
         detector: Detector | PaymentDetector = _calibrate_payments(stream, parts, models, labels_until)
     else:
+        held_out = [_blanked(stream, parts, rows) for rows in held_out]
         detector = calibrate(stream, parts.preparer, held_out)
+        if normal := _normal(stream, parts, models, detector):
+            raised = detector.allow(normal, most=MOST_RAISED)
     bundle = Bundle.write(
         folder / "bundle",
         stream,
@@ -129,7 +152,9 @@ def learn(
     sample = reconstruct(stream, parts.preparer, parts.learn[-8:], models)
     scores = np.concatenate([scored.score for scored in score_series(detector, sample)])
     held_since = moment(parts.judge.since)
-    return Learned(folder, bundle, trained, detector, held_out, held_since, windows, scores)
+    return Learned(
+        folder, bundle, trained, detector, held_out, held_since, windows, scores, feedback, repeats, raised
+    )
 
 
 def calibrate(stream: Stream, preparer: Preparer, held_out: Sequence[Rows]) -> Detector:
@@ -191,7 +216,7 @@ def judge_again(scorer: Scorer, records: pa.Table, since: datetime) -> float:
     return held_out_error([judged.rows for judged in scorer.judge(records, start=since)], since)
 
 
-def _cut(stream: Stream, records: pa.Table, since: int | None) -> _Parts:
+def _cut(stream: Stream, records: pa.Table, since: int | None, feedback: Feedback) -> _Parts:
     """Prepare the history, scaled by its training part alone, and cut it in three by time."""
     cut = cut_time(records, stream.training.holdout, since)
     preparer = new_preparer(stream).fit(records, until=cut, since=since)
@@ -202,24 +227,26 @@ def _cut(stream: Stream, records: pa.Table, since: int | None) -> _Parts:
     times = times if since is None else times[times >= since]
     stop_cut = int(np.quantile(times, 1 - VALIDATION, method="nearest"))
     stop = split(judge.train, stop_cut, embargo, length)
-    return _Parts(preparer, stop.train, stop.held_out, stop.since, judge, since, whole)
+    return _Parts(preparer, stop.train, stop_cut, stop.since, judge, since, whole, feedback)
 
 
 def _train(
     stream: Stream, parts: _Parts, folder: Path, on_epoch: Callable[[Epoch], None] | None
-) -> tuple[dict[str, Path], dict[str, Trained], int]:
+) -> tuple[dict[str, Path], dict[str, Trained], int, int]:
     """Train one model for the stream, and where asked one for each entity that has history enough.
 
-    Returns folders and summaries by entity ("" is the stream), and the stream's number of windows.
+    Returns folders and summaries by entity ("" is the stream), the stream's number of windows, and how often
+    each that people call normal was repeated.
     """
-    pairs = {"": _pair(stream, parts, None)}
+    learn, stop, repeats = _pair(stream, parts, None)
+    pairs = {"": (learn, stop)}
     if stream.model.per_entity:
         names = sorted({series.entity for series in parts.learn})
-        own = {name: _pair(stream, parts, name) for name in names}
+        own = {name: _pair(stream, parts, name)[:2] for name in names}
         pairs |= {name: pair for name, pair in own.items() if min(map(len, pair)) >= LEAST_WINDOWS}
-    if len(pairs[""][0]) < LEAST_WINDOWS or not len(pairs[""][1]):
+    if len(learn) < LEAST_WINDOWS or not len(stop):
         raise NotEnoughData(
-            f"{stream.name}: {len(pairs[''][0])} windows of {stream.window.length} rows to learn from; "
+            f"{stream.name}: {len(learn)} windows of {stream.window.length} rows to learn from; "
             f"at least {LEAST_WINDOWS} are needed: wait for more history or shorten `window.length`"
         )
     members = {name: folder / "models" / str(number) for number, name in enumerate(pairs)}
@@ -227,17 +254,71 @@ def _train(
         name: train_in_process(stream.model, *pair, members[name], on_epoch=on_epoch, work=folder)
         for name, pair in pairs.items()
     }
-    return members, trained, len(pairs[""][0])
+    return members, trained, len(learn), repeats
 
 
-def _pair(stream: Stream, parts: _Parts, entity: str | None) -> tuple[Windows, Windows]:
-    def of(series: list[Series]) -> list[Series]:
-        return [s for s in series if entity is None or s.entity == entity]
+def _pair(stream: Stream, parts: _Parts, entity: str | None) -> tuple[Windows, Windows, int]:
+    """Return the windows to learn from, those to stop by, and how often each normal one was repeated.
 
-    learn = windows_of(stream, parts.preparer, of(parts.learn), parts.since)
-    stop = windows_of(stream, parts.preparer, of(parts.stop), parts.stop_since)
-    seed = stream.model.seed
-    return learn.sample(stream.model.max_windows, seed), stop.sample(MOST_VALIDATION, seed)
+    What people call normal is learned from wherever it lies, or the model would meet it again unprepared.
+    """
+    series = [s for s in parts.whole if entity is None or s.entity == entity]
+    every, seed = windows_of(stream, parts.preparer, series, parts.since), stream.model.seed
+    end, usable = every.end_time, ~_touched(stream, parts, series, every, parts.feedback.masked)
+    learn = every.subset(np.flatnonzero(usable & (end < parts.stop_cut)))
+    stop = every.subset(np.flatnonzero(usable & (end >= parts.stop_since) & (end < parts.judge.cut)))
+    learn = learn.sample(stream.model.max_windows, seed)
+    normal = np.flatnonzero(usable & _touched(stream, parts, series, every, parts.feedback.normal))
+    repeats = 0
+    if len(normal):
+        share = max(int(NORMAL_SHARE * len(learn)), LEAST_WINDOWS)
+        repeats = min(max(share // len(normal), 1), MOST_REPEATS)
+        learn = learn.plus(every.subset(np.tile(normal, repeats)).sample(share, seed))
+    return learn, stop.sample(MOST_VALIDATION, seed), repeats
+
+
+def _touched(
+    stream: Stream, parts: _Parts, series: Sequence[Series], windows: Windows, stretches: Sequence[Stretch]
+) -> NDArray[np.bool_]:
+    """Tell which windows touch one of the stretches [N]."""
+    end, found = windows.end_time, np.zeros(len(windows), np.bool_)
+    edges = np.searchsorted(windows.series_index, np.arange(len(series) + 1))
+    for each, (first, last) in zip(series, pairwise(edges), strict=True):
+        mine = end[first:last]
+        found[first:last] = touching(stretches, each.entity, mine - _reach(stream, parts), mine)
+    return found
+
+
+def _reach(stream: Stream, parts: _Parts) -> int:
+    """Return how long before its end a window begins; a transaction's rows are not evenly spaced."""
+    return (stream.window.length - 1) * (parts.preparer.step_us or 0)
+
+
+def _blanked(stream: Stream, parts: _Parts, rows: Rows) -> Rows:
+    """Return rows without the errors of those that what is masked touches."""
+    time = rows.series.time
+    touched = touching(parts.feedback.masked, rows.series.entity, time - _reach(stream, parts), time)
+    return replace(rows, errors=np.where(touched[:, None], np.float32(np.nan), rows.errors))
+
+
+def _normal(
+    stream: Stream, parts: _Parts, models: Callable[[str], Reconstructor], detector: Detector
+) -> list[tuple[HeldOut, NDArray[np.bool_]]]:
+    """Return the errors around the latest stretches that people call normal, and which rows those are."""
+    latest = sorted(parts.feedback.normal, key=lambda s: s.start)[-MOST_NORMAL:]
+    before = detector.context_rows + stream.window.length
+    after = detector.later_rows + stream.window.delay + stream.window.stride
+    pieces = []
+    for series in parts.whole:
+        inside = np.flatnonzero(touching(latest, series.entity, series.time, series.time))
+        for run in np.split(inside, np.flatnonzero(np.diff(inside) > 1) + 1):
+            if len(run):
+                pieces.append(series.rows(max(0, run[0] - before), run[-1] + after + 1))
+    return [
+        (HeldOut(each.entity, each.time, rows.errors), touching(latest, each.entity, each.time, each.time))
+        for rows in reconstruct(stream, parts.preparer, pieces, models)
+        for each in (rows.series,)
+    ]
 
 
 def _summary(trained: dict[str, Trained], windows: int) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from pipeline.detect import (
 from pipeline.detect.lanes import judge as judge_side_by_side
 from pipeline.detect.lanes import remember
 from pipeline.models.windows import hide_latest
-from pipeline.prepare import Preparer, Series, Windows, load_preparer
+from pipeline.prepare import Preparer, SensorPreparer, Series, Windows, load_preparer
 from pipeline.schemas import SCORES, TIME
 
 if TYPE_CHECKING:
@@ -219,6 +219,14 @@ class Scorer:
             load_detector(stream, bundle.detector),
             bundle.reconstructor,
         )
+
+    @property
+    def spreads(self) -> dict[str, float]:
+        """How far expected and actual usually are apart, in each channel's own unit; nothing of payments."""
+        if not (isinstance(self.detector, Detector) and isinstance(self.preparer, SensorPreparer)):
+            return {}
+        usual = self.preparer.in_units(self.detector.scale_[0])  # of the first view, without the season
+        return dict(zip(self.stream.channels, usual.tolist(), strict=True))
 
     @property
     def smoothing(self) -> timedelta:

@@ -18,7 +18,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 def commands():
     top = get_command(app).commands
-    return [*top, *(f"rejects {name}" for name in top["rejects"].commands)]
+    groups = ("rejects", "maintenance")
+    return [*top, *(f"{group} {name}" for group in groups for name in top[group].commands)]
 
 
 @pytest.mark.parametrize("command", commands())

@@ -15,12 +15,16 @@ from pipeline import log
 from pipeline.alerts.message import About, Gone, Message, Receiver, Throttled
 from pipeline.alerts.render import render
 from pipeline.config.receivers import Delivery, Links
-from pipeline.errors import DeliveryFailed, DeliveryRefused
+from pipeline.errors import DeliveryFailed, DeliveryRefused, OffbeatError
 from pipeline.events import Anomaly, Claimed
 
 _dice = random.SystemRandom()
 
 Picture = Callable[[Anomaly], bytes | None]
+Answers = Callable[[str, str, str], Mapping[str, str]]
+"""From an anomaly's id, an alert's key and a receiver: links to answer by."""
+Before = Callable[[Anomaly], list[str]]
+"""What was like an anomaly before, in lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +73,15 @@ class Composer:
     """Renders claimed deliveries, drawing each anomaly once for all its receivers."""
 
     def __init__(
-        self, links: Links, picture: Picture | None, about: Mapping[str, About] | None = None
+        self,
+        links: Links,
+        picture: Picture | None,
+        about: Mapping[str, About] | None = None,
+        answers: Answers | None = None,
+        before: Before | None = None,
     ) -> None:
         self._links, self._picture, self._about = links, picture, about or {}
+        self._answers, self._before = answers, before
         self._drawn: dict[str, bytes | None] = {}
         self._lock = threading.Lock()
 
@@ -79,7 +89,27 @@ class Composer:
         """Return the message to send."""
         picture = self._draw(claimed) if claimed.event == "firing" else None
         lost = claimed.payload.get("alert", {}) if claimed.event == "meta" else claimed.payload
-        return render(claimed, self._links, picture, self._about.get(str(lost.get("stream"))))
+        about = self._about.get(str(lost.get("stream")))
+        if claimed.event != "firing":
+            return render(claimed, self._links, picture, about)
+        return render(
+            claimed, self._links, picture, about, answers=self._to_answer(claimed), before=self._like(claimed)
+        )
+
+    def _to_answer(self, claimed: Claimed) -> Mapping[str, str]:
+        anomaly = str(claimed.payload["id"])
+        try:
+            return self._answers(anomaly, claimed.key, claimed.receiver) if self._answers else {}
+        except OffbeatError as error:  # an alert without links is still an alert
+            log.get().warning("links_failed", alert=claimed.key, error=str(error))
+            return {}
+
+    def _like(self, claimed: Claimed) -> list[str]:
+        try:
+            return self._before(Anomaly.from_json(claimed.payload)) if self._before else []
+        except OffbeatError as error:
+            log.get().warning("history_failed", alert=claimed.key, error=str(error))
+            return []
 
     def _draw(self, claimed: Claimed) -> bytes | None:
         with self._lock:

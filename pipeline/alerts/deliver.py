@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from pipeline import clock, log
-from pipeline.alerts.attempt import Composer, Outcome, Picture, attempt, backoff
+from pipeline.alerts.attempt import Answers, Before, Composer, Outcome, Picture, attempt, backoff
 from pipeline.alerts.message import About, Receiver
 from pipeline.config.receivers import Delivery, Links
 from pipeline.events import Claimed
@@ -72,6 +72,8 @@ def deliver(
     links: Links | None = None,
     picture: Picture | None = None,
     about: Mapping[str, About] | None = None,
+    answers: Answers | None = None,
+    before: Before | None = None,
     now: Callable[[], datetime] = clock.now,
     lease: timedelta | None = None,
     limit: timedelta = timedelta(minutes=5),
@@ -85,6 +87,8 @@ def deliver(
         links: where the links in an alert lead.
         picture: draws an anomaly; its failure costs the picture, never the alert.
         about: what the YAML says of each stream.
+        answers: makes the links that an alert is answered by.
+        before: says what was like an anomaly before.
         now: the clock.
         lease: how long a delivery is ours; long enough for one `send` when left out.
         limit: how long to go on at most; receivers still busy then are left to end by themselves.
@@ -92,7 +96,8 @@ def deliver(
     Raises:
         OffbeatError: the outbox itself failed; what was sent until then is noted.
     """
-    crew = _Crew(outbox, receivers, policy, Composer(links or Links(), picture, about), now, lease)
+    compose = Composer(links or Links(), picture, about, answers, before)
+    crew = _Crew(outbox, receivers, policy, compose, now, lease)
     ends = time.monotonic() + limit.total_seconds()
     _say_unknown(outbox.waiting(), receivers)
     busy = crew.run(ends)

@@ -31,6 +31,8 @@ class Message:
     created_at: datetime
     picture: bytes | None = None
     """PNG."""
+    thread: str = ""
+    """Stable: the same for all that is said of one anomaly, or of one incident, from firing to resolved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,20 +5,25 @@ In: an outbox payload. Out: a `Message`. Nothing in it is trusted: every name is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from pipeline.alerts import words
+from pipeline.alerts import incident, words
 from pipeline.alerts.message import About, Message
-from pipeline.alerts.text import clean, measured, moment
+from pipeline.alerts.text import clean, measured, moment, usual
 from pipeline.config.receivers import Links
 from pipeline.events import (
+    ACKNOWLEDGED,
+    FAILURE,
+    FALSE_ALARM,
     FLATLINE,
     LATE,
+    PRECISION,
     RANGE,
     RECONSTRUCTION,
     SILENCE,
+    SNOOZED,
     WITHDRAWN,
     Anomaly,
     Claimed,
@@ -33,6 +38,8 @@ _FOUND_BY = {
     LATE: "the watchdog of lateness: nobody sends",
     FLATLINE: "the watchdog of flat lines: a channel that moves stands still",
     RANGE: "the watchdog of limits: low and high in the stream's YAML",
+    FAILURE: "Airflow: a step of the pipeline gave up, and nothing is looked at as long as it does",
+    PRECISION: "people's answers: fewer alerts are right than before; train again, or look at what changed",
 }
 _LESS = {
     SILENCE: "watch: {silence: 6h}",
@@ -43,7 +50,13 @@ _LESS = {
 
 
 def render(
-    claimed: Claimed, links: Links, picture: bytes | None = None, about: About | None = None
+    claimed: Claimed,
+    links: Links,
+    picture: bytes | None = None,
+    about: About | None = None,
+    *,
+    answers: Mapping[str, str] | None = None,
+    before: Sequence[str] = (),
 ) -> Message:
     """Return the message to send.
 
@@ -52,6 +65,8 @@ def render(
         links: where to click through to.
         picture: PNG.
         about: the stream, as its YAML describes it today.
+        answers: where to click to answer, by the answer.
+        before: lines on what was like it before, and what became of it.
 
     Raises:
         KeyError, TypeError, ValueError: the payload is not one of ours.
@@ -60,12 +75,13 @@ def render(
     if claimed.event == "meta":
         return _meta(claimed, links, about)
     anomaly = Anomaly.from_json(claimed.payload)
-    where = link_to(anomaly, links)
+    where, told = link_to(anomaly, links), claimed.payload.get("incident", {})
+    title, answers = title_of(claimed.event, anomaly, told), answers or {}
     if claimed.event == "resolved":
-        title, lines = resolved_title(anomaly), [*_end(anomaly), *_about(about)]
+        lines = [*_end(anomaly), *_about(about)]
     else:
-        title = firing_title(anomaly)
-        lines = [*_facts(anomaly), "", *_about(about), *_how_to_silence(anomaly)]
+        lines = [*_facts(anomaly), *incident.lines(told), "", *before, *_about(about)]
+        lines += [*_how_to_silence(anomaly), *_answers(answers)]
     return Message(
         key=claimed.key,
         event=claimed.event,
@@ -73,15 +89,25 @@ def render(
         title=title,
         text="\n".join([title, "", *lines, *_links(where, claimed.key)]),
         severity=anomaly.severity,
-        data={"anomaly": _data(anomaly), "links": where} | _described(about),
+        data={"anomaly": _data(anomaly), "links": {**where, **answers}}
+        | ({"incident": told} if told else {})
+        | _described(about),
         created_at=claimed.created_at,
         picture=picture if claimed.event == "firing" else None,
+        thread=str(told.get("key") or f"{anomaly.id}-{anomaly.episode}"),
     )
+
+
+def title_of(event: str, anomaly: Anomaly, told: Mapping[str, Any]) -> str:
+    """Return the one line of an alert, of one anomaly or of an incident (`told`) of many."""
+    if event == "resolved":
+        return _one_line(incident.ending(told, anomaly)) if incident.many(told) else resolved_title(anomaly)
+    return _one_line(incident.headline(told, anomaly))
 
 
 def firing_title(anomaly: Anomaly) -> str:
     """Say in one line what is wrong: `pump_station: pump-7 vibration 9.1 mm/s, expected 2.3, since …`."""
-    return _one_line(f"{anomaly.stream}: {words.firing(anomaly)} — {clean(anomaly.severity)}")
+    return _one_line(incident.headline({}, anomaly))
 
 
 def resolved_title(anomaly: Anomaly) -> str:
@@ -109,7 +135,7 @@ def _quoted(text: str) -> str:
 def _meta(claimed: Claimed, links: Links, about: About) -> Message:
     lost, receiver = claimed.payload["alert"], clean(claimed.payload["receiver"])
     anomaly = Anomaly.from_json(lost)
-    what = resolved_title(anomaly) if claimed.payload["event"] == "resolved" else firing_title(anomaly)
+    what = title_of(str(claimed.payload["event"]), anomaly, lost.get("incident", {}))
     attempts = int(claimed.payload["attempts"])
     title = _one_line(f"{anomaly.stream}: {receiver} could not be told, given up after {_times(attempts)}")
     where = link_to(anomaly, links)
@@ -126,6 +152,7 @@ def _meta(claimed: Claimed, links: Links, about: About) -> Message:
         | {"links": where}
         | _described(about),
         created_at=claimed.created_at,
+        thread=f"{anomaly.id}-{anomaly.episode}-undelivered",
     )
 
 
@@ -205,7 +232,8 @@ def _channel(part: Contribution) -> tuple[str, str, str, str]:
     def value(x: float | None) -> str:
         return "–" if x is None else measured(x, part.unit)
 
-    return f"{part.share:.0%}".rjust(5), clean(part.channel, 40), value(part.actual), value(part.expected)
+    expected = value(part.expected) + (f" ± {usual(part.spread)}" if part.spread else "")
+    return f"{part.share:.0%}".rjust(5), clean(part.channel, 40), value(part.actual), expected
 
 
 def _ids(anomaly: Anomaly) -> list[str]:
@@ -219,6 +247,12 @@ def _ids(anomaly: Anomaly) -> list[str]:
 def _links(where: Mapping[str, str], key: str) -> list[str]:
     names = {"mlflow_run": "MLflow run", "airflow_run": "Airflow run"}
     return ["", *(f"{names[k]:<14} {v}" for k, v in where.items()), f"Alert          {key}"]
+
+
+def _answers(answers: Mapping[str, str]) -> list[str]:
+    """Say where to answer; whoever has the link may."""
+    names = {ACKNOWLEDGED: "Acknowledge", SNOOZED: "Snooze", FALSE_ALARM: "False alarm"}
+    return [f"{names.get(what, what):<14} {link}" for what, link in answers.items()]
 
 
 def _how_to_silence(anomaly: Anomaly) -> list[str]:

@@ -48,6 +48,11 @@ def about(expected: float, actual: float) -> str:
     return number(round(expected, max(_places(expected), _places(actual - expected))))
 
 
+def usual(spread: float) -> str:
+    """Write how far off something usually is, to two digits."""
+    return number(round(spread, _places(spread)))
+
+
 def measured(value: float, unit: str) -> str:
     """Write a number with its unit."""
     return f"{number(value, unit)} {clean(unit, 32)}".rstrip()

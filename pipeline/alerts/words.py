@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pipeline.alerts.text import about, clean, measured, moment, number, span
+from pipeline.alerts.text import about, clean, measured, moment, number, span, usual
 from pipeline.events import (
+    FAILURE,
     FLATLINE,
     LATE,
     LATE_RECORDS,
@@ -24,6 +25,8 @@ from pipeline.events import (
 
 def firing(anomaly: Anomaly) -> str:
     """Say what is wrong, where and since when: `pump-7 vibration 9.1 mm/s, expected 2.3, since …`."""
+    if anomaly.kind == FAILURE:
+        return f"{named(anomaly)} has failed {_when(anomaly)}: {_channel(anomaly).strip()}"
     if anomaly.kind == LATE:
         return f"no new records {_when(anomaly)}{usually(anomaly)}"
     if anomaly.kind == SILENCE:
@@ -43,10 +46,14 @@ def resolved(anomaly: Anomaly) -> str:
     endings = {
         "silent": f"{name}: nothing more is known, it has fallen silent",
         "gone": f"{named(anomaly)} is taken to be gone: nothing for {lasting(anomaly)}",
+        "regained": f"{name} is what it was",
         "unwatched": f"{name}: not watched any more",
         MERGED: f"{name}: part of another anomaly by now",
+        "resolved": f"{name}: {clean(anomaly.answered_by)} says that it is resolved",
+        "false_alarm": f"{name}: {clean(anomaly.answered_by)} says that it was a false alarm",
     }
     over = {
+        FAILURE: f"{named(anomaly)} works again {when}",
         LATE: f"records come again {when}",
         SILENCE: f"{named(anomaly)} sends again {when}",
         FLATLINE: f"{name} moves again {when}",
@@ -108,6 +115,8 @@ def _told(anomaly: Anomaly, channel: Contribution) -> str:
     if channel.expected is None:
         return f"unusual {name} {actual}"
     guess = about(channel.expected, channel.actual)
+    if channel.spread:
+        guess += f" ± {usual(channel.spread)}"
     return f"{name} {actual}, expected {'about ' if anomaly.stream_kind == 'transaction' else ''}{guess}"
 
 

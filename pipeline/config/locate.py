@@ -52,20 +52,25 @@ def locate(model: type[BaseModel], loc: Sequence[str | int], data: Any) -> Locat
     return found
 
 
+def keys_of(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return a model's fields by their keys in the YAML."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
+
+
 def _follow(found: Located, kind: Any, step: str | int) -> tuple[Located, Any]:
     where = (*found.where, step)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
-        field = kind.model_fields.get(str(step))
+        field = keys_of(kind).get(str(step))
         notes = tuple(field.metadata) if field else ()
-        inner, more = _peel(field.annotation if field else None)
+        inner, more = peel(field.annotation if field else None)
         if field and field.discriminator:  # pydantic moved it from the union to the field
             inner = Annotated[inner, field]
         return Located(where, field, kind, notes + more), inner
     item = _item(kind)
-    return Located(where, found.field, None, _peel(item)[1]), item
+    return Located(where, found.field, None, peel(item)[1]), item
 
 
-def _peel(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+def peel(kind: Any) -> tuple[Any, tuple[Any, ...]]:
     """Take `Annotated` and `| None` off a type; return it with its annotations."""
     notes: tuple[Any, ...] = ()
     while True:
@@ -95,7 +100,7 @@ def _item(kind: Any) -> Any:
 
 def _choose(kind: Any, data: Any) -> tuple[Any, str | None]:
     """Return the member of a tagged union that `data` says it is, and its tag."""
-    kind, notes = _peel(kind)
+    kind, notes = peel(kind)
     tag = next((n.discriminator for n in notes if isinstance(n, FieldInfo) and n.discriminator), None)
     if not isinstance(tag, str):
         return kind, None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -23,14 +24,19 @@ from pipeline.config.fields import (
     TransactionFields,
 )
 from pipeline.config.receivers import (
+    AlertmanagerReceiver,
     Alerts,
     AppriseReceiver,
     Delivery,
+    KafkaReceiver,
     Links,
     LogReceiver,
+    MqttReceiver,
+    PagerDutyReceiver,
     Receiver,
     WebhookReceiver,
 )
+from pipeline.config.routes import OWN_LABELS, Labels, Pattern
 from pipeline.config.scalars import (
     COLUMN,
     NAME,
@@ -60,10 +66,11 @@ from pipeline.config.sources import (
 )
 
 __all__ = [
-    "COLUMN", "NAME", "RESERVED", "S3", "AlertPolicy", "Alerts", "AppriseReceiver", "Channel", "Delivery",
-    "FilesSource", "Grid", "HttpSource", "KafkaSource", "Links", "LogReceiver", "Model", "MqttSource", "Rate",
-    "Receiver", "Retention", "Schedules", "SchemaRegistry", "SensorFields", "SensorStream", "SensorWatch",
-    "Source", "SqlSource", "Stream", "StreamBase", "Strict", "TimeField", "Training", "TransactionFields",
+    "COLUMN", "NAME", "RESERVED", "S3", "AlertPolicy", "AlertmanagerReceiver", "Alerts", "AppriseReceiver",
+    "Channel", "Delivery", "FilesSource", "Grid", "HttpSource", "KafkaReceiver", "KafkaSource", "Links",
+    "LogReceiver", "Model", "MqttReceiver", "MqttSource", "PagerDutyReceiver", "Rate", "Receiver",
+    "Retention", "Schedules", "SchemaRegistry", "SensorFields", "SensorStream", "SensorWatch", "Source",
+    "SqlSource", "Stream", "StreamBase", "Strict", "TimeField", "Training", "TransactionFields",
     "TransactionStream",
     "Watch", "WebhookReceiver", "Window", "format_duration", "know_plugins", "parse_duration",
     "parse_schedule", "parse_stream", "parse_time",
@@ -229,6 +236,10 @@ class StreamBase(Strict):
     """For people: what is watched here, and what to do about an alert."""
     owner: str = Field(default="", max_length=200)
     """Who answers for it."""
+    labels: Labels = Field(default_factory=dict)
+    """What routes and incidents tell streams apart by: `{site: berlin, line: a}`."""
+    entity_labels: dict[Pattern, Labels] = Field(default_factory=dict)
+    """Labels of the entities whose name fits a pattern: `"pump-1*": {line: a}`; later ones win."""
     source: Source
     """Where records come from."""
     window: Window = Window()
@@ -259,6 +270,24 @@ class StreamBase(Strict):
         given = {name: data.get(name, {}) for name in cls.OWN}
         own = {name: {**cls.OWN[name], **keys} for name, keys in given.items() if isinstance(keys, Mapping)}
         return {**data, **own}
+
+    @model_validator(mode="after")
+    def _labels(self) -> Self:
+        for where, said in [
+            (("labels",), self.labels),
+            *((("entity_labels", pattern), each) for pattern, each in self.entity_labels.items()),
+        ]:
+            if own := next((name for name in said if name in OWN_LABELS), None):
+                raise at(*where, own, problem=f"every anomaly has a label {own} already: choose another name")
+        return self
+
+    def labels_of(self, entity: str) -> dict[str, str]:
+        """Return the labels of one of its entities."""
+        labels = dict(self.labels)
+        for pattern, more in self.entity_labels.items():
+            if fnmatchcase(entity, pattern):
+                labels |= more
+        return labels
 
     @model_validator(mode="before")
     @classmethod

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 from pipeline.config import plugins
 from pipeline.config.credentials import looks_secret, named_secret
 from pipeline.config.document import MOST, Document, Where, dotted, plain
-from pipeline.config.locate import Located, locate
+from pipeline.config.locate import Located, keys_of, locate
+from pipeline.config.receivers import TYPES
 from pipeline.config.scalars import COLUMN, NAME, NAME_WORDS
 from pipeline.errors import ConfigError
 
@@ -164,7 +165,7 @@ def _one(details: Details, found: Located, doc: Document) -> ConfigError:
 
 
 def _unknown(found: Located, doc: Document) -> ConfigError:
-    known = list(found.parent.model_fields) if found.parent else []
+    known = list(keys_of(found.parent)) if found.parent else []
     hint = nearest(str(found.where[-1]), known)
     if not hint and found.where[-1] == "<<":
         hint = "merge keys are not supported: write the values out, or put them in defaults.yaml"
@@ -179,7 +180,7 @@ def _tag(details: Details, found: Located, doc: Document) -> ConfigError:
     """Say which `type` a receiver may have; the value in the file may be anything, so it is not shown."""
     where = (*found.where, "type")
     if details["type"] == "union_tag_not_found":
-        return problem_at(doc, where, "required key is missing", "one of apprise, log, webhook")
+        return problem_at(doc, where, "required key is missing", listed(TYPES))
     choices, tag = re.findall(r"'([^']+)'", details["ctx"]["expected_tags"]), str(details["ctx"]["tag"])
     _, unusable = plugins.installed()
     hint = unusable.get(tag, "") or nearest(tag, choices)

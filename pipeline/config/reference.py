@@ -6,14 +6,14 @@ In: the models and their docstrings. Out: Markdown. A test holds the file in the
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import NoneType, UnionType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from pipeline.config.models import Alerts, Channel, SensorStream, TransactionStream, know_plugins
+from pipeline.config.locate import keys_of, peel
+from pipeline.config.models import Alerts, SensorStream, TransactionStream, know_plugins
 
 HEAD = """# Every key of a stream
 
@@ -47,35 +47,33 @@ def reference() -> str:
 
 
 def _rows(
-    model: type[BaseModel], prefix: str, own: Mapping[str, Any] | None = None
+    model: type[BaseModel], prefix: str, own: Mapping[str, Any] | None = None, above: tuple[Any, ...] = ()
 ) -> Iterator[tuple[str, str, str]]:
     own = own or getattr(model, "OWN", {})
-    for name, field in model.model_fields.items():
-        inner = _inner(field)
+    for name, field in keys_of(model).items():
+        inner, between, tag = _inner(field)
         key = f"{prefix}{name}"
-        if field.discriminator:
-            members = {_tag(m, str(field.discriminator)): m for m in get_args(field.annotation)}
-            yield (
-                key,
-                _default(field),
-                _text(f"{field.description or ''} By `{field.discriminator}`: {', '.join(members)}."),
-            )
-            for tag, member in members.items():
+        if tag:
+            members = {_tag(m, tag): m for m in get_args(inner)}
+            about = f"{field.description or ''} By `{tag}`: {', '.join(members)}."
+            yield key, _default(field), _text(about)
+            for word, member in members.items():
                 yield from (
-                    (k, d, f"{tag}: {text}") for k, d, text in _rows(member, f"{key}.") if text != tag
+                    (k, d, f"{word}: {text}")
+                    for k, d, text in _rows(member, f"{key}{between}")
+                    if text != word
                 )
-        elif inner is None:
+        elif inner is None or inner in (model, *above):  # routes below routes have the same keys
             default = f"`{_shown(own[name])}`" if name in own else _default(field)
             yield key, default, _text(field.description or "")
         else:
-            many = inner is Channel
-            if many or field.description:
+            if between != "." or field.description:
                 yield (
                     key,
                     _default(field) if field.is_required() else "",
                     _text(field.description or inner.__doc__ or ""),
                 )
-            yield from _rows(inner, f"{key}[]." if many else f"{key}.", own.get(name))
+            yield from _rows(inner, f"{key}{between}", own.get(name), (*above, model))
 
 
 def _tag(member: type[BaseModel], name: str) -> str:
@@ -83,15 +81,17 @@ def _tag(member: type[BaseModel], name: str) -> str:
     return f"`{get_args(member.model_fields[name].annotation)[0]}`"
 
 
-def _inner(field: FieldInfo) -> type[BaseModel] | None:
-    """Return the model a key holds, or holds a list of."""
-    if field.annotation is not None and "Channel" in str(field.annotation):
-        return Channel
-    kind: Any = field.annotation
-    if isinstance(kind, UnionType) and len(may := get_args(kind)) == 2 and may[1] is NoneType:
-        kind = may[0]  # a section that may be left out
+def _inner(field: FieldInfo) -> tuple[Any, str, str]:
+    """Return the model a key holds, or many of; what stands between its key and theirs; a union's tag."""
+    kind, notes = peel(field.annotation)
+    between = {tuple: "[].", dict: ".<name>."}.get(get_origin(kind), ".")
+    if between != ".":
+        kind, notes = peel(get_args(kind)[-1 if between == ".<name>." else 0])
+    tag = field.discriminator or next((n.discriminator for n in notes if isinstance(n, FieldInfo)), None)
+    if isinstance(tag, str):
+        return kind, between, tag
     plain = isinstance(kind, type) and issubclass(kind, BaseModel) and kind.__name__ != "Rate"
-    return kind if plain else None
+    return (kind if plain else None), between, ""
 
 
 def _default(field: FieldInfo) -> str:

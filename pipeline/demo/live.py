@@ -33,6 +33,7 @@ def up(base: Home, *, speedup: float) -> list[str]:
     running = services.start(home, triggerer=True, simulate=feed, addresses=where)
     return [
         f"Airflow  {running.addresses.airflow_url}  user admin, password {running.password}",
+        f"page     {running.addresses.airflow_url}/anomalies/",
         f"MLflow   {running.addresses.mlflow_url}",
         f"alerts   {home.alerts}/<stream>.jsonl",
         "New records come in every minute of yours; `make down` stops everything.",

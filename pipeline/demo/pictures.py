@@ -1,6 +1,7 @@
 """The README's pictures, from a demo that just ran: `make pictures`.
 
-In: what the demo said, what arrived, what MLflow has. Out: demo.svg, alert.png and reconstruction.png.
+In: what the demo said, what arrived, what MLflow has. Out: demo.svg, alert.png, reconstruction.png and
+page-*.png.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.demo import show
+from pipeline.demo import shots, show
+from pipeline.steps import Offbeat
 
 if TYPE_CHECKING:
     from pipeline.demo.desk import Desk
     from pipeline.workspace import Workspace
 
-STREAM = "pump_station"
+STREAM, PAYMENTS = "pump_station", "card_payments"
 
 
 def write(folder: Path, say: show.Say, desk: Desk, work: Workspace) -> None:
@@ -30,3 +32,5 @@ def write(folder: Path, say: show.Say, desk: Desk, work: Workspace) -> None:
         with tempfile.TemporaryDirectory() as fetched:
             figure = work.registry.figure(best.run_id, "reconstruction", Path(fetched))
             shutil.copy(figure, folder / "reconstruction.png")
+    if not shots.write(folder, Offbeat(work.home, work.project), STREAM, PAYMENTS):
+        say.console.print("No pictures of the Anomalies page: there is no chromium here.")

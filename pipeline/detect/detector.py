@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -28,6 +28,7 @@ TAIL_TIMES = 20.0  # so many times a look must have been held out for half a bel
 LEAST_SPREAD = 0.0025  # of a look's median: what never varied may vary by a hundredth
 DEVIATIONS = 4.0  # a look's level lies so many spreads above its median
 ONE_DEVIATION = 0.8413  # quantile of a normal distribution that lies one deviation above its median
+MARGIN = 1.2  # what people call normal stays so far below a threshold: the next time it reaches further
 FORMAT = 2
 
 Errors = NDArray[np.floating[Any]]
@@ -184,6 +185,29 @@ class Detector:
             joint = [_quiet(each, look[number], found) for each, look in zip(joint, seen, strict=True)]
         self.spans = self.spans[: len(self.thresholds_)]
         return self
+
+    def allow(self, normal: Sequence[tuple[HeldOut, NDArray[np.bool_]]], *, most: float) -> float:
+        """Raise each look's threshold over what rows reach that people call normal, by so much at most.
+
+        Args:
+            normal: pieces of series with the `context_rows` before, and which of their rows are meant [T].
+            most: times the learned threshold that the raised one may be.
+
+        Returns:
+            The most that a threshold was raised, as a factor: 1 is not at all.
+        """
+        seen = [
+            looks(self.followed(self.joints(piece.errors)[0]), self.spans, self.lookahead)[:, meant]
+            for piece, meant in normal
+        ]
+        peaks = np.nan_to_num(np.concatenate(seen, axis=1)).max(axis=1, initial=0.0)
+        learned = [one.value for one in self.thresholds_]
+        factors = np.clip(MARGIN * peaks / learned, 1.0, most)
+        self.thresholds_ = [
+            replace(one, value=float(one.value * factor))
+            for one, factor in zip(self.thresholds_, factors, strict=True)
+        ]
+        return float(factors.max())
 
     @property
     def threshold_(self) -> Threshold:

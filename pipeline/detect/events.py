@@ -18,6 +18,10 @@ from pipeline.detect.detector import gap_us
 from pipeline.events import Contribution, Event
 
 BANDS = ((6.0, "critical"), (3.0, "high"), (1.5, "medium"), (0.0, "low"))  # times the threshold
+BEFORE = 64
+"""Rows before an event that say where a channel was."""
+CANDIDATES = 32
+"""Rows of an event, the worst first, of which one names its channels."""
 
 Floats = NDArray[np.floating[Any]]
 
@@ -48,8 +52,8 @@ def events(
 
     Flags at most `merge_us` (or one step) apart are one event. It starts where the raw
     score first crossed in the unbroken run before the first flag, because smoothing flags late; it ends
-    with its last flag; its peak is its worst raw row, and names the channels. It is open while a flag
-    after the watermark could still belong to it.
+    with its last flag; its peak is its worst raw row that is no return to what was before, and names the
+    channels. It is open while a flag after the watermark could still belong to it.
 
     Args:
         entity: whose rows they are.
@@ -71,7 +75,7 @@ def events(
     out = []
     for flags in _groups(time_us, flag, gap):
         first, last = _onset(raw, flags[0], time_us, gap), int(flags[-1])
-        peak = first + int(np.nan_to_num(raw[first : last + 1], nan=-1.0).argmax())
+        peak = _peak(first, last, raw, share, expected, actual)
         worst = float(score[flags].max())
         out.append(
             Event(
@@ -100,6 +104,35 @@ def _onset(raw: Floats, flag: int, time_us: NDArray[np.int64], gap: int) -> int:
     while first > 0 and raw[first - 1] >= 1 and time_us[first] - time_us[first - 1] <= gap:
         first -= 1
     return first
+
+
+def _peak(first: int, last: int, raw: Floats, share: Floats, expected: Floats, actual: Floats) -> int:
+    """Return the worst row, but for those where a fault ends.
+
+    A model that has followed a fault expects it to go on: where it ends, the error may be the largest, and
+    what was measured is right.
+    """
+    worst = first + np.argsort(-np.nan_to_num(raw[first : last + 1], nan=-1.0), kind="stable")
+    for row in worst[:CANDIDATES]:
+        if np.isfinite(raw[row]) and not _returns(first, int(row), share, expected, actual):
+            return int(row)
+    return int(worst[0])
+
+
+def _returns(first: int, row: int, share: Floats, expected: Floats, actual: Floats) -> bool:
+    """Tell whether a row's leading channel comes back to where it was before the event.
+
+    It is nearer to that than what was expected is, and off to the other side than it was in the event so far.
+    """
+    channel = int(np.nan_to_num(share[row], nan=-1.0).argmax())
+    before = actual[max(first - BEFORE, 0) : first, channel]
+    so_far = actual[first:row, channel] - expected[first:row, channel]
+    before, so_far = before[np.isfinite(before)], so_far[np.isfinite(so_far)]
+    seen, guessed = float(actual[row, channel]), float(expected[row, channel])
+    if not (len(before) and len(so_far) and np.isfinite([seen, guessed]).all()):
+        return False
+    usual = float(np.median(before))
+    return abs(seen - usual) < abs(guessed - usual) and (seen - guessed) * float(so_far.mean()) < 0
 
 
 def _contributions(

@@ -23,6 +23,7 @@ from pipeline.oneshot.detect import detect
 from pipeline.oneshot.files import check_name, read_table, write_table
 from pipeline.oneshot.presets import PRESETS
 from pipeline.oneshot.report import write_report
+from pipeline.oneshot.said import with_labels
 from pipeline.oneshot.summary import lines, summary
 from pipeline.oneshot.verdict import labels, verdict
 
@@ -71,7 +72,7 @@ def run(source: Path, ask: Ask, *, out: Path | None, report: Path | None, consol
     """
     if out is not None:
         check_name(out, "--out")
-    table = read_table(source)
+    table, ask = with_labels(read_table(source), ask)
     if ask.label and ask.label in table.column_names:
         labels(table, ask.label)  # a mistake is told before minutes of training, not after
     with (

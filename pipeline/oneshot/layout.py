@@ -60,7 +60,7 @@ def lay_out(table: pa.Table, ask: Ask) -> Layout:
         DataError: the table is not what was asked about; says what to do.
     """
     columns = columns_of(table, ask)
-    entity, entities = _entities(table, ask.entity)
+    entity, entities = entities_of(table, ask.entity)
     time = clock(table, ask.time, entity)
     train = _train(time, ask)
     if ask.kind == "transaction":
@@ -182,7 +182,7 @@ def _records(entity: Ints, entities: list[str], micros: Ints) -> pa.Table:
     return pa.table({"entity": names, "time": pa.array(micros, pa.int64()).cast(TIME)})
 
 
-def _entities(table: pa.Table, name: str | None) -> tuple[Ints, list[str]]:
+def entities_of(table: pa.Table, name: str | None) -> tuple[Ints, list[str]]:
     """Return a code per row and what the codes stand for, in the order of their texts."""
     if name is None:
         return np.zeros(table.num_rows, np.int64), [ALONE]

@@ -4,16 +4,21 @@ In: Arrow tables of one stream. Out: `Series`, `Windows`, a split by time.
 """
 
 from pipeline.prepare.evidence import names_of as evidence_names
+from pipeline.prepare.feedback import Feedback, Stretch, touching
 from pipeline.prepare.preparer import Preparer, load_preparer, new_preparer
+from pipeline.prepare.sensor import SensorPreparer
 from pipeline.prepare.series import Features, Series
 from pipeline.prepare.splitting import Split, cut_time, shard, split
 from pipeline.prepare.windows import Windows
 
 __all__ = [
     "Features",
+    "Feedback",
     "Preparer",
+    "SensorPreparer",
     "Series",
     "Split",
+    "Stretch",
     "Windows",
     "cut_time",
     "evidence_names",
@@ -21,4 +26,5 @@ __all__ = [
     "new_preparer",
     "shard",
     "split",
+    "touching",
 ]

@@ -146,6 +146,10 @@ class SensorPreparer:
             scaled[:, seasonal] = (scaled[:, seasonal] + whole) / 2
         return self._scaling(series.entity).invert(scaled)
 
+    def in_units(self, scaled: Floats) -> Floats:
+        """Return lengths [C] in scaled units in the channels' own, as most entities are scaled."""
+        return np.asarray(scaled * self.pooled_.scale, dtype=np.float64)
+
     @property
     def slack_(self) -> Floats:
         """Error per channel [C], in scaled units, that says nothing: somewhat more than a command's step."""

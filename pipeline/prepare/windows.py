@@ -103,6 +103,15 @@ class Windows:
         part.series_index, part.end = self.series_index[chosen], self.end[chosen]
         return part
 
+    def plus(self, other: Windows) -> Windows:
+        """Return these windows and then others that were cut from the same series; some may come twice."""
+        both = copy(self)
+        both._row = np.concatenate([self._row, other._row])
+        both._begin = np.concatenate([self._begin, other._begin])
+        both.series_index = np.concatenate([self.series_index, other.series_index])
+        both.end = np.concatenate([self.end, other.end])
+        return both
+
     def sample(self, most: int, seed: int) -> Windows:
         """Return at most `most` windows, spread evenly over series and time; the same for one seed."""
         if len(self) <= most:

@@ -18,8 +18,8 @@ from pipeline.errors import BundleError, Conflict, NoChampion
 from pipeline.registry import bundles, versions
 from pipeline.registry.lifecycle import PARENT, running
 from pipeline.registry.runs import Run, clean
-from pipeline.registry.tracking import SQLITE, connect, database, held, translated, unless_missing
-from pipeline.registry.versions import CHAMPION, PREVIOUS, Version, model_name
+from pipeline.registry.tracking import SQLITE, connect, database, held, pages, translated, unless_missing
+from pipeline.registry.versions import CHAMPION, PREFIX, PREVIOUS, Version, model_name, stream_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -95,6 +95,18 @@ class Registry:
     def champion(self, stream: str) -> Version | None:
         """Return the version that scores, or None if there is none yet."""
         return self._aliased(stream, CHAMPION)
+
+    def champions(self) -> dict[str, Version]:
+        """Return the champions of all streams that have one, by stream, in two questions; without metrics."""
+        with translated("list champions"):
+            models = pages(self._client.search_registered_models)
+            best = {m.name: int(m.aliases[CHAMPION]) for m in models if CHAMPION in m.aliases}
+            found = pages(self._client.search_model_versions) if best else []
+            return {
+                stream_of(raw.name): versions.read(raw, {})
+                for raw in found
+                if best.get(raw.name) == int(raw.version) and raw.name.startswith(PREFIX)
+            }
 
     def versions(self, stream: str) -> list[Version]:
         """Return all versions of a stream's detector, newest first."""
@@ -178,6 +190,18 @@ class Registry:
         with translated(f"tag version {version} of {stream}"):
             self._client.set_model_version_tag(name, str(version), "offbeat.decision", "rejected")
             self._client.set_model_version_tag(name, str(version), "offbeat.reason", clean(reason))
+
+    def tell(self, stream: str, version: int, facts: Mapping[str, float | None]) -> None:
+        """Say what came of a version in use: metrics of the run that trained it, and tags of its own."""
+        name, known = model_name(stream), {k: v for k, v in facts.items() if v is not None}
+        with translated(f"tag version {version} of {stream}"):
+            found = unless_missing(lambda: self._client.get_model_version(name, str(version)))
+            if found is None:
+                return
+            for key, value in known.items():
+                self._client.set_model_version_tag(name, str(version), f"offbeat.{key}", f"{value:.4g}")
+            if run := unless_missing(lambda: self._client.get_run(str(found.run_id))):
+                Run(self._client, stream, run.info.experiment_id, run.info.run_id).metrics(known)
 
     def rollback(self, stream: str, reason: str) -> Version:
         """Make the champion before this one champion again; a second rollback undoes the first.

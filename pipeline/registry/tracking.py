@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline import log
 from pipeline.errors import DataError, OffbeatError, TerminalError, Unavailable
@@ -114,6 +114,17 @@ def translated(doing: str) -> Iterator[None]:
         raise _meaning(error, doing) from _cause(error)
     except (DBAPIError, sqlite3.Error, OSError) as error:  # requests' errors are OSErrors
         raise Unavailable(_words(error, doing)) from _cause(error)
+
+
+def pages(ask: Callable[..., Any]) -> list[Any]:
+    """Return all that a search of MLflow's finds, page by page."""
+    found, token = [], None
+    while True:
+        page = ask(max_results=1000, page_token=token)
+        found += page
+        token = page.token
+        if not token:
+            return found
 
 
 def unless_missing(ask: Callable[[], T]) -> T | None:

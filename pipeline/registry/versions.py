@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 CHAMPION, PREVIOUS = "champion", "previous"
 DIGEST = "offbeat.digest"
+PREFIX = "offbeat."
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,12 @@ class Version:
 
 def model_name(stream: str) -> str:
     """Return the name of a stream's registered model, which is its experiment's too."""
-    return f"offbeat.{stream}"
+    return f"{PREFIX}{stream}"
+
+
+def stream_of(model: str) -> str:
+    """Return the stream whose registered model has this name."""
+    return model.removeprefix(PREFIX)
 
 
 def read(raw: ModelVersion, metrics: Mapping[str, float]) -> Version:

@@ -6,16 +6,21 @@ and the DAGs call nothing else. Arguments and answers are JSON-able; times are a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
+from pipeline.errors import DataError
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from pipeline.steps.arrivals import Arrivals
+    from pipeline.steps.glances import Glance
     from pipeline.steps.memory import Memory
+    from pipeline.steps.series import Stretch
 
 __all__ = ["Offbeat"]
 
@@ -30,6 +35,13 @@ def _aware(when: When) -> datetime | None:
 def _moment(when: datetime | str) -> datetime:
     moment = datetime.fromisoformat(when) if isinstance(when, str) else when
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _said(when: When) -> datetime:
+    """Return a time that must be said, as aware, UTC."""
+    if (moment := _aware(when)) is None:
+        raise DataError("from when to when? Both must be said")
+    return moment
 
 
 class Offbeat(Workspace):
@@ -155,6 +167,32 @@ class Offbeat(Workspace):
 
         return watch(self, stream, airflow_run=airflow_run)
 
+    def notify(self) -> dict[str, Any]:
+        """Decide who has to be told of what now, and queue it; `flag`, `watch` and `deliver` do so too."""
+        from pipeline.steps.notify import notify
+
+        return notify(self)
+
+    def failed(
+        self, stream: str, step: str, problem: str, *, airflow_run: str | None = None
+    ) -> dict[str, Any]:
+        """Tell that a step of the stream gave up."""
+        from pipeline.steps.failure import failed
+
+        return failed(self, stream, step, problem, airflow_run=airflow_run)
+
+    def works(self, stream: str, step: str) -> bool:
+        """Tell that a step of the stream works, if it had failed before."""
+        from pipeline.steps.failure import works
+
+        return works(self, stream, step)
+
+    def rehearse(self, stream: str, **sample: Any) -> list[dict[str, Any]]:
+        """Say who would be told of an anomaly of the stream, and when; send each of them a sample."""
+        from pipeline.steps.rehearse import rehearse
+
+        return rehearse(self, stream, **sample)
+
     def deliver(self, *, limit: timedelta = timedelta(minutes=5)) -> dict[str, Any]:
         """Send the alerts that are due, for so long at most."""
         from pipeline.steps.deliver import deliver
@@ -176,11 +214,130 @@ class Offbeat(Workspace):
         lags = Lags().ask(self, names)
         return [status(self, name, lags.get(name)) for name in names]
 
-    def anomalies(self, stream: str | None = None, *, limit: int = 20) -> list[dict[str, Any]]:
+    def anomalies(
+        self, stream: str | None = None, *, limit: int = 20, status: str | None = None
+    ) -> list[dict[str, Any]]:
         """Return the newest anomalies, each with the line that its alert begins with."""
         from pipeline.steps.inspect import newest_anomalies
 
-        return newest_anomalies(self, stream, limit=limit)
+        return newest_anomalies(self, stream, limit=limit, status=status)
+
+    def glance(self, stream: str, before: Glance | None, now: datetime) -> Glance:
+        """Look at a stream's tables for the first page; what has not changed since `before` is kept."""
+        from pipeline.steps.glances import glance
+
+        return glance(self, stream, before, now)
+
+    def overview(
+        self, glances: Mapping[str, Glance], champions: Mapping[str, Any] | None
+    ) -> list[dict[str, Any]]:
+        """Return a row for each stream, the worst first: health, champion, what is open, a week of scores."""
+        from pipeline import clock
+        from pipeline.steps.glances import overview
+
+        return overview(self, glances, champions, clock.now())
+
+    def make_levels(self, stream: str, *, most: int | None = None) -> dict[str, int]:
+        """Make what is missing of the levels by which pages show long stretches, newest days first."""
+        from pipeline.steps.series import make_levels
+
+        return make_levels(self, stream, most=most)
+
+    def series(self, stream: str, stretch: Stretch) -> dict[str, Any]:
+        """Return a stretch of an entity's signals and scores, in as many points as can be seen."""
+        from pipeline.steps.series import series
+
+        return series(self, stream, stretch)
+
+    def expected(self, stream: str, stretch: Stretch) -> dict[str, Any]:
+        """Return what the champion expects of a stretch, by asking it again."""
+        from pipeline.steps.series import expected
+
+        return expected(self, stream, stretch)
+
+    def stream_detail(self, stream: str) -> dict[str, Any]:
+        """Return a stream's description, counts, rejects by reason and champion."""
+        from pipeline.steps.page import stream_detail
+
+        return stream_detail(self, stream)
+
+    def entities(self, stream: str) -> list[dict[str, Any]]:
+        """Return a stream's entities: those with something open first, then the worst."""
+        from pipeline.steps.page import entities
+
+        return entities(self, stream)
+
+    def anomaly(self, anomaly_id: str) -> dict[str, Any]:
+        """Return one anomaly: in words, what was sent about it, and what was like it."""
+        from pipeline.steps.page import anomaly_detail
+
+        return anomaly_detail(self, anomaly_id)
+
+    def transactions(self, stream: str, day: date | None = None) -> dict[str, Any]:
+        """Return a day's highest scored transactions, each with its card's history."""
+        from pipeline.steps.page import transactions
+
+        return transactions(self, stream, day)
+
+    def answer(
+        self, anomaly: str, what: str, *, who: str, why: str = "", until: When = None
+    ) -> dict[str, Any]:
+        """Note what somebody says of an anomaly, one of `events.ANSWERS`; return the anomaly, and `news`."""
+        from pipeline.steps.answer import answer
+
+        return answer(self, anomaly, what, who=who, why=why, until=_aware(until))
+
+    def answers(self, anomaly: str) -> list[dict[str, Any]]:
+        """Return what was said of an anomaly, oldest first: what, who, at, why, until."""
+        from pipeline.steps.answer import answers
+
+        return answers(self, anomaly)
+
+    def asked(self, token: str) -> dict[str, Any]:
+        """Return what a signed link asks for (`anomaly`, `what`, `until`, `spent`); changes nothing."""
+        from pipeline.steps.answer import asked
+
+        return asked(self, token)
+
+    def redeem(self, token: str, *, who: str = "", why: str = "") -> dict[str, Any]:
+        """Answer by a signed link, once."""
+        from pipeline.steps.answer import redeem
+
+        return redeem(self, token, who=who, why=why)
+
+    def missed(
+        self, stream: str, entity: str, start: When, end: When, *, who: str, why: str = ""
+    ) -> dict[str, Any]:
+        """Note that a fault of an entity in [start, end) was not found."""
+        from pipeline.steps.answer import missed
+
+        return missed(self, stream, entity, _said(start), _said(end), who=who, why=why)
+
+    def maintenance(
+        self, stream: str, entities: Sequence[str], start: When, end: When, *, who: str, why: str = ""
+    ) -> dict[str, Any]:
+        """Plan maintenance of entities (patterns): what begins in [start, end) is recorded silently."""
+        from pipeline.steps.answer import maintain
+
+        return maintain(self, stream, entities, _said(start), _said(end), who=who, why=why)
+
+    def maintenances(self, stream: str) -> list[dict[str, Any]]:
+        """Return a stream's maintenance windows, cancelled ones included, in order of time."""
+        from pipeline.steps.answer import maintenances
+
+        return maintenances(self, stream)
+
+    def cancel_maintenance(self, window: str, who: str) -> dict[str, Any]:
+        """End a maintenance window now, or keep it from beginning."""
+        from pipeline.steps.answer import cancel_maintenance
+
+        return cancel_maintenance(self, window, who)
+
+    def labels(self, stream: str) -> pa.Table:
+        """Return what people said as labels: entity, start, end (exclusive), label (1 a fault), who."""
+        from pipeline.steps.feedback import labels
+
+        return labels(self, stream)
 
     def discard(self, stream: str, *, ids: Sequence[str] = (), reason: str | None = None) -> dict[str, Any]:
         """Remove rejects for good, by id or by what their reason holds."""

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from pipeline import log
 from pipeline.alerts import picture
 from pipeline.alerts.deliver import deliver as send
+from pipeline.alerts.links import offers
 from pipeline.alerts.message import About
 from pipeline.alerts.receivers import open_receivers
 from pipeline.alerts.render import firing_title
 from pipeline.config.secrets import resolve
 from pipeline.errors import TerminalError
+from pipeline.steps.notify import notify
 from pipeline.steps.scene import restore, scene
+from pipeline.steps.similar import similar
 from pipeline.store.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -39,7 +42,9 @@ def deliver(work: Workspace, *, limit: timedelta = timedelta(minutes=5)) -> dict
 
     with log.unit("deliver") as line:
         alerts = work.project.alerts
+        notify(work)
         receivers = open_receivers(alerts, resolve, work.home.alerts)
+        page = partial(offers, links=alerts.links, resolve=resolve)
         about = {name: About(s.description, s.owner) for name, s in work.project.streams.items()}
         done = send(
             Outbox(work.database),
@@ -49,6 +54,8 @@ def deliver(work: Workspace, *, limit: timedelta = timedelta(minutes=5)) -> dict
             picture=draw,
             about=about,
             limit=limit,
+            answers=page,
+            before=lambda anomaly: similar(work, anomaly),
         )
         line |= asdict(done)
         if done.unknown:

@@ -16,9 +16,11 @@ from pipeline.detect import events
 from pipeline.events import LATE_RECORDS, RECONSTRUCTION, REPLAY, VOID, Anomaly, Context, Event
 from pipeline.scoring import Scorer, micros
 from pipeline.steps.memory import Memory
+from pipeline.steps.notify import at_once, notify
 from pipeline.steps.score import FLAGGED, Champion, champion, shard_name
 from pipeline.store import anomalies
 from pipeline.store.leases import cursor
+from pipeline.store.scores import newest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,15 +51,15 @@ def flag(
         late = _late(work, stream, best) if live else {}
         first = _lookback(work, stream, since, seen, late) if live else since
         found = work.scores(stream).read(first, end + stream.alert.merge if end else None)
-        scores = _latest(found, best)
+        scores = newest(found, best.version.version)
         judged = _judged(stream, seen, scores)
         recorded = anomalies.record(
             work.database,
             name,
             _events(stream, scores, judged),
             now=clock.now(),
-            receivers=stream.alert.receivers,
-            context=_context(stream, best, airflow_run),
+            receivers=at_once(work, stream),
+            context=_context(stream, best, scores, airflow_run),
             silent=silent or not live,
             watermark=judged,
             since=since if live else None,
@@ -65,6 +67,7 @@ def flag(
             cursor=(FLAGGED, _reached(seen)) if live and seen else None,
         )
         line |= recorded.counts()
+        line["alerts"] += notify(work)["alerts"]
     return {"stream": name, **line}
 
 
@@ -88,7 +91,7 @@ def flag_again(
         since = min([start, *(old.start for old in near)]) - merge
         # so far beyond the last end that a flag after it would still be seen
         until = max([end, *(old.end for old in near)]) + 2 * merge + _step(stream)
-        scores = _latest(work.scores(stream).read(since, until), best)
+        scores = newest(work.scores(stream).read(since, until), best.version.version)
         judged = _judged_beyond(work, stream, scores, until)
         oldest = _by_entity(scores, "min")
         recorded = anomalies.record(
@@ -96,8 +99,8 @@ def flag_again(
             name,
             [e for e in _events(stream, scores, judged) if _touches(e, start, end, near, merge)],
             now=clock.now(),
-            receivers=stream.alert.receivers,
-            context=_context(stream, best, airflow_run),
+            receivers=at_once(work, stream),
+            context=_context(stream, best, scores, airflow_run),
             silent=silent,
             since=None if silent else start,
             review=anomalies.Review(
@@ -105,6 +108,7 @@ def flag_again(
             ),
         )
         line |= recorded.counts()
+        line["alerts"] += notify(work)["alerts"]
     return {"stream": name, **line}
 
 
@@ -144,8 +148,15 @@ def _step(stream: Stream) -> timedelta:
     return stream.grid.step if isinstance(stream, SensorStream) else timedelta(0)
 
 
-def _context(stream: Stream, best: Champion, airflow_run: str | None) -> Context:
-    return Context.of(stream, version=best.version.version, run=best.version.run_id, airflow_run=airflow_run)
+def _context(stream: Stream, best: Champion, scores: pa.Table, airflow_run: str | None) -> Context:
+    flagged = pc.any(scores["flag"]).as_py()
+    return Context.of(
+        stream,
+        spreads=Scorer.of(best.bundle, stream).spreads if flagged else {},
+        version=best.version.version,
+        run=best.version.run_id,
+        airflow_run=airflow_run,
+    )
 
 
 def _seen(work: Workspace, stream: Stream) -> list[dict[str, Any]]:
@@ -237,17 +248,6 @@ def _events(stream: Stream, scores: pa.Table, judged: Mapping[str, datetime]) ->
     for entity in flagged.to_pylist():
         mine = scores.filter(pc.equal(scores["entity"], entity))
         yield from _of_entity(stream, entity, mine, judged[entity])
-
-
-def _latest(table: pa.Table, best: Champion) -> pa.Table:
-    """Keep each row's score by the champion, or else by the newest version that scored it."""
-    if len(pc.unique(table["version"])) <= 1:
-        return table
-    keys = ["entity", "time", "id"]
-    frame = table.select([*keys, "version"]).to_pandas()
-    frame["rank"] = frame["version"].where(frame["version"] != best.version.version, np.iinfo(np.int64).max)
-    frame = frame.sort_values("rank", kind="stable")
-    return table.take(frame.drop_duplicates(keys, keep="last").index.sort_values().to_numpy())
 
 
 def _of_entity(stream: Stream, entity: str, table: pa.Table, judged: datetime) -> list[Event]:

@@ -13,7 +13,9 @@ from pipeline import clock, log
 from pipeline.alerts.render import firing_title
 from pipeline.alerts.words import revised
 from pipeline.errors import DataError
+from pipeline.steps.feedback import Figures, figures, publish
 from pipeline.steps.score import shard_name
+from pipeline.steps.series import make_levels
 from pipeline.store import anomalies
 from pipeline.store.leases import cursor
 
@@ -45,6 +47,7 @@ def status(work: Workspace, name: str, lag: Lag | None) -> dict[str, Any]:
         "champion": best and best.version,
         "champion_age": best and _age(now - best.created),
         "open_anomalies": len(still),
+        "alerts_right": _right(figures(work, name).get(best.version)) if best else None,
     }
 
 
@@ -70,11 +73,18 @@ def by_reason(counts: dict[str, int]) -> dict[str, int]:
     return found
 
 
-def newest_anomalies(work: Workspace, name: str | None, *, limit: int) -> list[dict[str, Any]]:
+def _right(said: Figures | None) -> str | None:
+    """Say how many of a version's alerts were right, of those that people judged."""
+    return f"{said.confirmed}/{said.confirmed + said.false_alarm}" if said else None
+
+
+def newest_anomalies(
+    work: Workspace, name: str | None, *, limit: int, status: str | None = None
+) -> list[dict[str, Any]]:
     """Return anomalies as plain JSON, the latest start first."""
     if name is not None:
         work.stream(name)
-    found = anomalies.list_anomalies(work.database, stream=name, limit=limit)
+    found = anomalies.list_anomalies(work.database, stream=name, status=status, limit=limit)
     return [{**each.to_json(), "line": firing_title(each), "revision": revised(each)} for each in found]
 
 
@@ -101,7 +111,7 @@ def discard(
 
 
 def maintain(work: Workspace, name: str) -> dict[str, Any]:
-    """Compact, expire and vacuum a stream's tables."""
+    """Compact, expire and vacuum a stream's tables, and make the levels that pages show them by."""
     stream, now = work.stream(name), clock.now()
     with log.unit("maintain", stream=name) as line:
         keep = stream.retention
@@ -110,4 +120,6 @@ def maintain(work: Workspace, name: str) -> dict[str, Any]:
         )
         tended = work.scores(stream).maintain(now=now, keep=keep.scores)
         line |= {f"scores_{what}": count for what, count in tended.items()}
+        line["levels"] = make_levels(work, name)["made"]
+    publish(work, name)
     return {"stream": name, **line}

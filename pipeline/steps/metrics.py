@@ -19,7 +19,7 @@ from pipeline.errors import OffbeatError
 from pipeline.steps.inspect import by_reason, last_score
 from pipeline.steps.lag import Lag, Lags
 from pipeline.steps.score import shard_name
-from pipeline.store import anomalies
+from pipeline.store import anomalies, answers
 from pipeline.store.leases import cursor
 
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ class _Families:
             "offbeat_scored_until_timestamp_seconds", "Up to when all shards are scored", labels=of
         )
         self.champion = GaugeMetricFamily("offbeat_champion_version", "Version that scores", labels=of)
+        self.answers = CounterMetricFamily(
+            "offbeat_answers",
+            "What people said of anomalies, by the version that found them, or missed the fault",
+            labels=[*of, "version", "answer"],
+        )
         self.open = GaugeMetricFamily(
             "offbeat_open_anomalies", "Anomalies that are not over", labels=[*of, "severity"]
         )
@@ -106,6 +111,8 @@ class _Families:
         if (best := work.registry.champion(name)) is not None:
             self.champion.add_metric([name], best.version)
             self.made.add_metric([name], best.created.timestamp())
+        for (version, what), count in answers.counts(work.database, name).items():
+            self.answers.add_metric([name, "" if version is None else str(version), what], count)
         still = anomalies.list_anomalies(work.database, stream=name, status="open", limit=10_000)
         for severity, count in Counter(each.severity for each in still).items():
             self.open.add_metric([name, severity], count)

@@ -28,6 +28,8 @@ def log(run: Run, stream: Stream, learned: Learned) -> None:
     run.metrics(
         {"windows": learned.windows, "parameters": learned.trained[""].parameters}
         | {"onnx_difference": learned.trained[""].onnx_difference}
+        | {"feedback.repeats": learned.repeats, "feedback.raised": learned.raised}
+        | {f"feedback.{why}": count for why, count in learned.feedback.counts().items()}
     )
     scores = [scored.score for scored in score_series(detector, learned.held_out)]
     run.figure(figures.losses(history["loss"], history["val_loss"]), "loss")

@@ -37,7 +37,7 @@ def restore(work: Workspace, name: str, version: int) -> Scorer:
 def scene(work: Workspace, anomaly: Anomaly, title: str, scorer: Scorer) -> Scene | None:
     """Return what to draw; None where the records are gone."""
     stream = work.stream(anomaly.stream)
-    start, end = _around(stream, anomaly)
+    start, end = around(stream, anomaly)
     records = work.observations(stream).read(
         start - scorer.context, end + _INSTANT, entities=[anomaly.entity]
     )
@@ -45,7 +45,8 @@ def scene(work: Workspace, anomaly: Anomaly, title: str, scorer: Scorer) -> Scen
     return _scene(stream, anomaly, title, judged, (start, end)) if judged else None
 
 
-def _around(stream: Stream, anomaly: Anomaly) -> tuple[datetime, datetime]:
+def around(stream: Stream, anomaly: Anomaly) -> tuple[datetime, datetime]:
+    """Return from when to when an anomaly is shown: itself, and what was usual beside it."""
     lasted = anomaly.end - anomaly.start
     if not isinstance(stream, SensorStream):
         return anomaly.start - DAYS_AROUND, anomaly.end + DAYS_AROUND / 3

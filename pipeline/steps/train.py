@@ -5,6 +5,7 @@ Killed anywhere, it leaves at most an MLflow run without a version; the champion
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import uuid
@@ -20,8 +21,8 @@ from pipeline.errors import Conflict, NotEnoughData, OffbeatError
 from pipeline.learning import Learned, held_out_error, judge_again, learn
 from pipeline.registry import Decision, GateInput, gate
 from pipeline.schemas import records
-from pipeline.scoring import Scorer
-from pipeline.steps import report
+from pipeline.scoring import Scorer, moment
+from pipeline.steps import feedback, report
 from pipeline.steps.score import TRAINED_UNTIL, champion
 from pipeline.store.leases import acquire, release
 
@@ -30,12 +31,16 @@ if TYPE_CHECKING:
 
     from pipeline.config.models import Stream
     from pipeline.models.progress import Epoch
+    from pipeline.prepare import Feedback
     from pipeline.registry import Run, Version
     from pipeline.workspace import Workspace
 
 _INSTANT = timedelta(microseconds=1)
 NOT_WORSE = 1.05
-"""Times the champion's error that a challenger may have when it alone knows the new alert budget."""
+"""Times the champion's error that a challenger may have when it alone knows the new alert budget, or what
+people have said since."""
+FEEDBACK = "offbeat.feedback"
+"""Tag of a version: which answers it learned from; empty for none."""
 LEASE = timedelta(minutes=15)
 """Renewed with each epoch; a training that died holds its stream no longer than this."""
 
@@ -58,16 +63,19 @@ def train(
         store = work.observations(stream)
         start, end = history_range(stream, store.state().watermark)
         version, history = store.version(), store.read(start, end)
+        said = feedback.of_stream(work, stream, start, end)
+        feedback.publish(work, name)
         with work.registry.run(name) as run:
             _describe(work, stream, run, history, version, (start, end))
-            learned = learn(stream, history, folder, on_epoch=_tell(run, renew, on_epoch))
+            _describe_feedback(run, said)
+            learned = learn(stream, history, folder, on_epoch=_tell(run, renew, on_epoch), feedback=said)
             line |= _results(learned)
             report.log(run, stream, learned)
             number = _log_bundle(stream, run, learned, history, version, end)
             current = work.registry.champion(name)
             data = f"since {learned.since.isoformat()}"
             new = GateInput(number, line["held_out_error"], data, str(stream.alert.false_alarms))
-            decision = _judge(work, stream, new, learned.since, history, current)
+            decision = _judge(work, stream, new, learned, said.records(history), current)
             run.tags({"offbeat.promoted": decision.promote and promote, "offbeat.reason": decision.reason})
         if decision.promote and promote:
             work.registry.promote(name, number, decision.reason, over=current.version if current else None)
@@ -129,6 +137,17 @@ def _describe(
     log_inputs(work, stream, run, history, version, span, context="train")
 
 
+def _describe_feedback(run: Run, said: Feedback) -> None:
+    """Log what people said of the history: how much of each kind, and where."""
+    run.params({f"feedback.{why}": count for why, count in said.counts().items()})
+    if said:
+        stretches = [
+            {"entities": s.entities, "start": moment(s.start), "end": moment(s.end), "why": s.why}
+            for s in (*said.masked, *said.normal)
+        ]
+        run.text(json.dumps(stretches, default=str, indent=1), "feedback.json")
+
+
 def log_inputs(
     work: Workspace,
     stream: Stream,
@@ -173,6 +192,8 @@ def _results(learned: Learned) -> dict[str, Any]:
         "loss": own.history["loss"][-1],
         "val_loss": own.val_loss,
         "parameters": own.parameters,
+        "feedback_repeats": learned.repeats,
+        "feedback_raised": learned.raised,
         "train_seconds": round(sum(t.seconds for t in learned.trained.values()), 2),
         "threshold": learned.detector.threshold_.value,
         "held_out_error": held_out_error(learned.held_out, learned.since),
@@ -190,7 +211,8 @@ def _log_bundle(
         "offbeat.channels": ",".join(stream.channels),
         "offbeat.window": stream.window.length,
         "offbeat.budget": str(stream.alert.false_alarms),
-    }
+        FEEDBACK: learned.feedback.mark,
+    } | {f"offbeat.feedback.{why}": count for why, count in learned.feedback.counts().items()}
     schema = records(stream)
     example = history.select(schema.names).slice(0, 2 * stream.window.length)
     return run.bundle(learned.bundle.folder, schema, example=example, tags=tags)
@@ -200,7 +222,7 @@ def _judge(
     work: Workspace,
     stream: Stream,
     new: GateInput,
-    since: datetime,
+    learned: Learned,
     history: pa.Table,
     current: Version | None,
 ) -> Decision:
@@ -209,7 +231,7 @@ def _judge(
         return gate(new, None)
     try:
         scorer = Scorer.of(champion(work, stream).bundle, stream)
-        old = judge_again(scorer, history, since)
+        old = judge_again(scorer, history, learned.since)
     except OffbeatError as error:  # made for other channels or damaged: it cannot score any longer
         log.get().warning("champion cannot be judged", stream=stream.name, error=str(error))
         return replace(
@@ -219,5 +241,11 @@ def _judge(
     if before != new.budget and new.error <= NOT_WORSE * old:
         return Decision(
             True, f"alert budget is now {new.budget}, was {before}; held-out error {new.error:.6g}"
+        )
+    news = learned.feedback.mark not in ("", current.tags.get(FEEDBACK))
+    if news and new.error <= NOT_WORSE * old:
+        return Decision(
+            True,
+            f"it knows what people said since champion {current.version}; held-out error {new.error:.6g}",
         )
     return gate(new, replace(new, version=current.version, error=old))

@@ -17,6 +17,8 @@ from pipeline.config.models import SensorStream
 from pipeline.detect.watchdogs import Habits, Rules, State, look, look_at_the_clock
 from pipeline.events import FLATLINE, LATE, RANGE, RECONSTRUCTION, SILENCE, Anomaly, Context, Event
 from pipeline.scoring import micros, moment
+from pipeline.steps.feedback import watch_precision
+from pipeline.steps.notify import at_once, notify
 from pipeline.steps.score import FLAGGED
 from pipeline.steps.watch_habits import habits_of
 from pipeline.steps.watch_readings import columns_of, readings
@@ -58,6 +60,8 @@ def watch(work: Workspace, name: str, *, airflow_run: str | None = None) -> dict
         )
         reached = {"batch": at.batch, "until": at.watermark.isoformat(), "state": state.to_json()}
         line |= _record(work, stream, state, found + late, at, reached, airflow_run, first=not seen)
+        watch_precision(work, stream)
+        line["alerts"] += notify(work)["alerts"]
     return {"stream": name, **line}
 
 
@@ -156,7 +160,7 @@ def _record(
         (news if recent or (event.kind, event.entity) in known else history).append(event)
     common: dict[str, Any] = {
         "now": clock.now(),
-        "receivers": stream.alert.receivers,
+        "receivers": at_once(work, stream),
         "context": Context.of(stream, airflow_run=airflow_run),
         "watermark": _judged(stream, state, at.watermark),
         "judges": (RANGE,),

@@ -8,15 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.events import RECONSTRUCTION, VOID, Anomaly, Context, Contribution, Event, Revision
-from pipeline.store import lifecycle
-from pipeline.store.database import anomalies, reading, writing
+from pipeline.errors import DataError
+from pipeline.events import (
+    LATE,
+    RECONSTRUCTION,
+    REOPENED,
+    SILENCE,
+    VOID,
+    Anomaly,
+    Answer,
+    Context,
+    Contribution,
+    Event,
+    Revision,
+)
+from pipeline.store import answering, answers, lifecycle, maintenance
+from pipeline.store.database import UtcTime, anomalies, reading, writing
 from pipeline.store.leases import put_cursor
 from pipeline.store.lifecycle import Step, digest
 from pipeline.store.outbox import enqueue_firing, enqueue_resolved
@@ -77,7 +90,8 @@ def record(
     """Record events, and enqueue the alerts they cause, in one transaction; twice is as good as once.
 
     An event that overlaps a recorded anomaly of its entity and kind, or comes within `context.merge` of it,
-    is that anomaly. Opening enqueues `firing`; closing enqueues `resolved` if `firing` was.
+    is that anomaly. Opening enqueues `firing`; closing enqueues `resolved` if `firing` was. What begins in a
+    maintenance window is silent, until it outlasts the window.
 
     Args:
         engine: the database.
@@ -102,6 +116,7 @@ def record(
     with writing(engine) as connection:
         _serialise(connection, stream)
         before = _reviewed(connection, stream, review) if review else []
+        run.windows = maintenance.of_stream(connection, stream)
         for event in sorted(events, key=lambda e: (e.start, e.entity)):
             run.see(connection, lifecycle.cleaned(event, context))
         if review:
@@ -114,11 +129,57 @@ def record(
     return run.recorded()
 
 
+def answer(
+    engine: sa.Engine,
+    identifier: str,
+    said: Answer,
+    *,
+    heard: datetime,
+    receivers: Sequence[str],
+    nonce: str = "",
+) -> tuple[Anomaly, bool]:
+    """Note what somebody said of an anomaly, with the alerts that causes, in one transaction.
+
+    A closing answer sends `resolved` to whoever was sent `firing`; taking it back sends `firing` again. What
+    was the latest answer already (the same, by the same person, for as long) is not noted twice.
+
+    Args:
+        engine: the database.
+        identifier: of the anomaly.
+        said: the answer.
+        heard: now, in the stream's own time.
+        receivers: whom an anomaly that opens again is sent to.
+        nonce: of the link that was used to answer; used up in the same transaction.
+
+    Returns:
+        The anomaly as it is now, and whether the answer was news.
+
+    Raises:
+        DataError: there is no such anomaly, or the link was used before.
+    """
+    with writing(engine) as connection:
+        if nonce:
+            answers.spend(connection, nonce, now=said.at)
+        if (old := _get(connection, identifier)) is None:
+            raise DataError(f"no anomaly {identifier!r}: `offbeat anomalies --json` shows their ids")
+        _serialise(connection, old.stream)
+        old = _get(connection, identifier) or old  # as it is now that nobody else changes it
+        last = answers.latest(connection, identifier)
+        if last is not None and last.same(said):
+            return old, False
+        new = answering.answered(old, said, heard)
+        answers.append(connection, identifier, said)
+        connection.execute(sa.update(anomalies).where(anomalies.c.id == identifier).values(_row(new)))
+        changed = old.status != new.status and not new.silent
+        step = Step(new, fire=changed and new.status == "open", resolve=changed and new.status == "closed")
+        _enqueue(connection, step, receivers, now=said.at)
+    return new, True
+
+
 def get(engine: sa.Engine, identifier: str) -> Anomaly | None:
     """Return one anomaly."""
     with reading(engine) as connection:
-        row = connection.execute(sa.select(anomalies).where(anomalies.c.id == identifier)).one_or_none()
-    return _read(row) if row else None
+        return _get(connection, identifier)
 
 
 def list_anomalies(
@@ -130,9 +191,10 @@ def list_anomalies(
     kind: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    judged: bool = False,
     limit: int = 100,
 ) -> list[Anomaly]:
-    """Return anomalies that touch [since, until), the latest start first."""
+    """Return anomalies that touch [since, until), the latest start first; or only those with a verdict."""
     query = sa.select(anomalies).order_by(anomalies.c.start.desc(), anomalies.c.id).limit(limit)
     if stream is not None:
         query = query.where(anomalies.c.stream == stream)
@@ -142,12 +204,40 @@ def list_anomalies(
         query = query.where(anomalies.c.status == status)
     if kind is not None:
         query = query.where(anomalies.c.kind == kind)
+    if judged:
+        query = query.where(anomalies.c.verdict != "")
     if since is not None:
         query = query.where(anomalies.c.end >= since)
     if until is not None:
         query = query.where(anomalies.c.start < until)
     with reading(engine) as connection:
-        return [_read(row) for row in connection.execute(query)]
+        return [read(row) for row in connection.execute(query)]
+
+
+def count_open(engine: sa.Engine) -> list[tuple[str, str, str, int]]:
+    """Return how many anomalies are open, by stream, kind and severity."""
+    by = (anomalies.c.stream, anomalies.c.kind, anomalies.c.severity)
+    query = sa.select(*by, sa.func.count()).where(anomalies.c.status == "open").group_by(*by)
+    with reading(engine) as connection:
+        return [(row[0], row[1], row[2], row[3]) for row in connection.execute(query)]
+
+
+def by_entity(engine: sa.Engine, stream: str) -> list[dict[str, Any]]:
+    """Return for each entity of a stream how many anomalies it had, how many are open, worst and newest."""
+    still = sa.func.sum(sa.case((anomalies.c.status == "open", 1), else_=0)).label("open")
+    query = (
+        sa.select(
+            anomalies.c.entity,
+            sa.func.count().label("anomalies"),
+            still,
+            sa.func.max(anomalies.c.peak_score).label("worst"),
+            sa.func.max(anomalies.c.start, type_=UtcTime).label("newest"),
+        )
+        .where(anomalies.c.stream == stream)
+        .group_by(anomalies.c.entity)
+    )
+    with reading(engine) as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]
 
 
 @dataclass(slots=True)
@@ -163,6 +253,7 @@ class _Run:
     did: dict[str, dict[str, None]] = field(default_factory=dict)
     events: dict[str, list[Event]] = field(default_factory=dict)
     """What was seen, by the id of the anomaly that it belongs to."""
+    windows: Sequence[maintenance.Window] = ()
 
     def note(self, what: str, name: str) -> None:
         self.did.setdefault(what, {})[name] = None
@@ -174,11 +265,12 @@ class _Run:
 
     def see(self, connection: sa.Connection, event: Event) -> None:
         found = _matching(connection, self.stream, event, self.context)
+        window = self.maintained(event, found[0] if found else None)
+        silent = self.silent or window != ""
         if not found:
             name = _free_name(connection, self.stream, event)
-            step = lifecycle.opened(
-                self.stream, event, self.context, now=self.now, silent=self.silent, name=name
-            )
+            step = lifecycle.opened(self.stream, event, self.context, now=self.now, silent=silent, name=name)
+            step = replace(step, anomaly=replace(step.anomaly, maintenance=window))
             self.events[name] = [event]
             connection.execute(sa.insert(anomalies).values(_row(step.anomaly)))
             self.note("opened", step.anomaly.id)
@@ -188,8 +280,23 @@ class _Run:
             return
         old = found[0]
         self.events.setdefault(old.id, []).append(event)
-        step = lifecycle.joined(old, event, self.context, now=self.now, silent=self.silent, since=self.since)
+        step = lifecycle.joined(old, event, self.context, now=self.now, silent=silent, since=self.since)
         self.apply(connection, old, step)
+
+    def maintained(self, event: Event, old: Anomaly | None) -> str:
+        """Return the maintenance window that keeps an event silent; empty where none does.
+
+        What people were told of already goes on as ever, so that they hear of its end.
+        """
+        if old is not None and not old.silent:
+            return ""
+        usual = event.usual if event.kind in (SILENCE, LATE) and event.usual else timedelta(0)
+        start, end = event.start, event.end
+        if old is not None:
+            start, end = min(start, old.start), max(end, old.end)
+        grace = max(self.context.merge, usual)
+        window = maintenance.covering(self.windows, event.entity, start, end, grace)
+        return window.id if window else ""
 
     def apply(self, connection: sa.Connection, old: Anomaly, step: Step) -> None:
         if step.anomaly == old:
@@ -197,6 +304,8 @@ class _Run:
             return
         row = _row(step.anomaly)
         connection.execute(sa.update(anomalies).where(anomalies.c.id == old.id).values(row))
+        if old.answer and not step.anomaly.answer:
+            answers.append(connection, old.id, Answer(REOPENED, answers.OURSELVES, self.now, "it went on"))
         closes = old.status == "open" and step.anomaly.status == "closed"
         self.note("closed" if closes else "continued", old.id)
         self.tell(connection, step)
@@ -218,12 +327,7 @@ class _Run:
                 self.note("revised", old.id)
 
     def tell(self, connection: sa.Connection, step: Step) -> None:
-        keys: list[str | None] = []
-        if step.fire:
-            keys.append(enqueue_firing(connection, step.anomaly, self.receivers, now=self.now))
-        if step.resolve:
-            keys.append(enqueue_resolved(connection, step.anomaly, now=self.now))
-        for key in filter(None, keys):
+        for key in _enqueue(connection, step, self.receivers, now=self.now):
             self.note("alerts", key)
 
     def close_until(
@@ -245,6 +349,20 @@ class _Run:
                 self.apply(connection, old, lifecycle.ended(old, now=self.now, ending=why))
 
 
+def _enqueue(connection: sa.Connection, step: Step, receivers: Sequence[str], *, now: datetime) -> list[str]:
+    keys: list[str | None] = []
+    if step.fire:
+        keys.append(enqueue_firing(connection, step.anomaly, receivers, now=now))
+    if step.resolve:
+        keys.append(enqueue_resolved(connection, step.anomaly, now=now))
+    return [key for key in keys if key]
+
+
+def _get(connection: sa.Connection, identifier: str) -> Anomaly | None:
+    row = connection.execute(sa.select(anomalies).where(anomalies.c.id == identifier)).one_or_none()
+    return read(row) if row else None
+
+
 def _serialise(connection: sa.Connection, stream: str) -> None:
     """Let one run of a stream record at a time; SQLite's writers queue anyway."""
     if connection.dialect.name == "postgresql":
@@ -261,7 +379,7 @@ def _matching(connection: sa.Connection, stream: str, event: Event, context: Con
         .where(anomalies.c.start <= event.end + context.merge, anomalies.c.end >= event.start - context.merge)
         .order_by(anomalies.c.status.desc(), anomalies.c.start.desc())
     )
-    return sorted((_read(row) for row in connection.execute(query)), key=lambda a: a.ending in VOID)
+    return sorted((read(row) for row in connection.execute(query)), key=lambda a: a.ending in VOID)
 
 
 def _near(anomaly: Anomaly, event: Event, context: Context) -> bool:
@@ -277,7 +395,7 @@ def _free_name(connection: sa.Connection, stream: str, event: Event) -> str:
 
 
 def _one(connection: sa.Connection, identifier: str) -> Anomaly:
-    return _read(connection.execute(sa.select(anomalies).where(anomalies.c.id == identifier)).one())
+    return read(connection.execute(sa.select(anomalies).where(anomalies.c.id == identifier)).one())
 
 
 def _reviewed(connection: sa.Connection, stream: str, review: Review) -> list[Anomaly]:
@@ -290,27 +408,29 @@ def _reviewed(connection: sa.Connection, stream: str, review: Review) -> list[An
     )
     if review.until is not None:
         query = query.where(anomalies.c.start < review.until)
-    return [old for row in connection.execute(query) if review.whole(old := _read(row))]
+    return [old for row in connection.execute(query) if review.whole(old := read(row))]
 
 
 def _open(connection: sa.Connection, stream: str, *, silent_only: bool) -> list[Anomaly]:
     query = sa.select(anomalies).where(anomalies.c.status == "open", anomalies.c.stream == stream)
     if silent_only:
         query = query.where(anomalies.c.silent)
-    return [_read(row) for row in connection.execute(query.order_by(anomalies.c.start, anomalies.c.id))]
+    return [read(row) for row in connection.execute(query.order_by(anomalies.c.start, anomalies.c.id))]
 
 
 def _row(anomaly: Anomaly) -> dict[str, Any]:
     row = {f.name: getattr(anomaly, f.name) for f in fields(anomaly)}
     return row | {
         "entity_key": digest(anomaly.entity),
+        "decided": False,
         "channels": [asdict(c) for c in anomaly.channels],
         "ids": list(anomaly.ids),
         "revised": anomaly.revised.to_json() if anomaly.revised else None,
     }
 
 
-def _read(row: sa.Row[Any]) -> Anomaly:
+def read(row: sa.Row[Any]) -> Anomaly:
+    """Return a row of the table as an anomaly."""
     known = {f.name: getattr(row, f.name) for f in fields(Anomaly)}
     known["channels"] = tuple(Contribution(**c) for c in known["channels"])
     known["revised"] = Revision.from_json(known["revised"]) if known["revised"] else None

@@ -7,19 +7,21 @@ use it: `reading` and `writing`. Writers take SQLite's write lock at once, so th
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.schema import CreateColumn
 
 from pipeline.errors import ConfigError, DataError, Unavailable
 
 SCHEMA_VERSION = 3
-FIRST_RELEASED = 2
+OLDEST_VERSION = 2  # what it lacks is added when it is opened
 BUSY_SECONDS = 30.0
 _SCHEMA_LOCK = 0x0FFBEA7
 _EXPECTED = "sqlite:///file or postgresql://host/name"
@@ -87,10 +89,69 @@ anomalies = sa.Table(
     sa.Column("closed_at", UtcTime),
     sa.Column("ending", sa.String(16), nullable=False),
     sa.Column("revised", sa.JSON(none_as_null=True)),
+    # who is told of the row as it is was decided; the default is for rows of an earlier version
+    sa.Column("decided", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("answer", sa.String(16), nullable=False, server_default=""),
+    sa.Column("answered_by", sa.Text, nullable=False, server_default=""),
+    sa.Column("answered_at", UtcTime),
+    sa.Column("snoozed_until", UtcTime),
+    sa.Column("verdict", sa.String(16), nullable=False, server_default=""),
+    sa.Column("settled", UtcTime),
+    sa.Column("maintenance", sa.String(32), nullable=False, server_default=""),
     sa.CheckConstraint("status IN ('open', 'closed')", name="anomaly_status"),
     sa.Index("anomalies_by_entity", "stream", "entity_key", "start"),
     sa.Index("anomalies_by_start", "stream", "start"),
     sa.Index("anomalies_by_status", "status", "stream"),
+    sa.Index("anomalies_undecided", "decided", "silent"),
+    sa.Index("anomalies_by_end", "closed_at"),
+)
+
+answers = sa.Table(
+    "answers",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),  # in the order they came
+    sa.Column("anomaly", sa.String(32), sa.ForeignKey("anomalies.id"), nullable=False, index=True),
+    sa.Column("what", sa.String(16), nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("until", UtcTime),
+)
+
+missed = sa.Table(
+    "missed",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("stream", sa.String(64), nullable=False, index=True),
+    sa.Column("entity", sa.Text, nullable=False),
+    sa.Column("start", UtcTime, nullable=False),
+    sa.Column("end", UtcTime, nullable=False),
+    sa.Column("version", sa.Integer),  # of the model that scored then and saw nothing
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+)
+
+maintenances = sa.Table(
+    "maintenances",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("stream", sa.String(64), nullable=False, index=True),
+    sa.Column("entities", sa.JSON, nullable=False),  # patterns such as pump-*
+    sa.Column("start", UtcTime, nullable=False),
+    sa.Column("end", UtcTime, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("cancelled_by", sa.Text),
+    sa.Column("cancelled_at", UtcTime),
+)
+
+spent_links = sa.Table(
+    "spent_links",
+    metadata,
+    sa.Column("nonce", sa.String(64), primary_key=True),
+    sa.Column("spent_at", UtcTime, nullable=False),
 )
 
 outbox = sa.Table(
@@ -120,6 +181,38 @@ deliveries = sa.Table(
     sa.Column("delivered_at", UtcTime),
     sa.CheckConstraint("state IN ('pending', 'leased', 'delivered', 'dead')", name="delivery_state"),
     sa.Index("deliveries_due", "receiver", "state", "next_attempt_at"),
+    sa.Index("deliveries_made", "receiver", "created_at"),
+)
+
+incidents = sa.Table(
+    "incidents",
+    metadata,
+    sa.Column("key", sa.String(32), primary_key=True),
+    sa.Column("route", sa.String(96), nullable=False),
+    sa.Column("group", sa.String(32), nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("worst", sa.String(32), sa.ForeignKey("anomalies.id"), nullable=False),
+    sa.Column("severity", sa.String(16), nullable=False),
+    sa.Column("count", sa.Integer, nullable=False),
+    sa.Column("opened_at", UtcTime, nullable=False),
+    sa.Column("first_at", UtcTime),
+    sa.Column("told_at", UtcTime),
+    sa.Column("closed_at", UtcTime),
+    sa.Column("told", sa.JSON, nullable=False),
+    sa.Column("sent", sa.Integer, nullable=False),
+    sa.Column("escalated", sa.Integer, nullable=False),
+    sa.Column("acknowledged", sa.Boolean, nullable=False),
+    sa.Index("incidents_by_end", "closed_at"),
+)
+
+incident_members = sa.Table(
+    "incident_members",
+    metadata,
+    sa.Column("incident", sa.String(32), sa.ForeignKey("incidents.key"), primary_key=True),
+    sa.Column("anomaly", sa.String(32), sa.ForeignKey("anomalies.id"), primary_key=True),
+    sa.Column("episode", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("told", sa.Boolean, nullable=False),
+    sa.Index("incident_members_by_anomaly", "anomaly"),
 )
 
 leases = sa.Table(
@@ -181,6 +274,13 @@ def writing(engine: sa.Engine) -> Iterator[sa.Connection]:
         connection.begin(),
     ):
         yield connection
+
+
+def batched(values: Iterable[str], size: int = 500) -> Iterator[list[str]]:
+    """Yield values in lists that a statement's parameters have room for."""
+    left = iter(values)
+    while some := list(islice(left, size)):
+        yield some
 
 
 def insert(engine_or_connection: sa.Engine | sa.Connection, table: sa.Table) -> Any:
@@ -247,24 +347,27 @@ def _prepare(engine: sa.Engine) -> None:
             insert(connection, schema_version).values(one=1, version=SCHEMA_VERSION).on_conflict_do_nothing()
         )
         found = connection.execute(sa.select(schema_version.c.version)).scalar_one()
-        if FIRST_RELEASED <= found < SCHEMA_VERSION:
-            _grow(connection)
+        if OLDEST_VERSION <= found < SCHEMA_VERSION:
+            _add_columns(connection)
             connection.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
-            found = SCHEMA_VERSION
     if found > SCHEMA_VERSION:
         raise DataError(f"the database has schema {found}; this Offbeat knows {SCHEMA_VERSION}: upgrade it")
-    if found < SCHEMA_VERSION:
+    if found < OLDEST_VERSION:
         raise DataError(f"the database has schema {found}, of before the first release: move it away")
 
 
-def _grow(connection: sa.Connection) -> None:
-    """Add the columns that tables of an earlier release lack; their rows stay as they are."""
+def _add_columns(connection: sa.Connection) -> None:
+    """Add the columns and indices that tables of an earlier version lack; rows get the columns' defaults."""
+    inspector = sa.inspect(connection)
+    quoted = connection.dialect.identifier_preparer.quote
     for table in metadata.sorted_tables:
-        stored = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+        known = {column["name"] for column in inspector.get_columns(table.name)}
         for column in table.columns:
-            if column.name not in stored:
-                spec = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
-                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {spec}")
+            if column.name not in known:
+                added = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {quoted(table.name)} ADD COLUMN {added}")
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
 
 
 def _turn_wal_on(engine: sa.Engine) -> None:

@@ -46,6 +46,13 @@ def cursor(engine: sa.Engine, stream: str, name: str) -> dict[str, Any]:
         return connection.execute(query).scalar_one_or_none() or {}
 
 
+def cursors_of_all(engine: sa.Engine, prefix: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the cursors whose name begins so, of all streams, by stream and name."""
+    query = sa.select(cursors).where(cursors.c.name.startswith(prefix, autoescape=True))
+    with reading(engine) as connection:
+        return {(row.stream, row.name): row.value for row in connection.execute(query)}
+
+
 def set_cursor(engine: sa.Engine, stream: str, name: str, value: Mapping[str, Any]) -> None:
     """Set a cursor to a JSON-able value."""
     with writing(engine) as connection:

@@ -8,13 +8,14 @@ Only where scores that were judged have changed, and all of an anomaly's are jud
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pipeline.events import MERGED, VOID, WITHDRAWN, Anomaly, Context, Contribution, Event, Revision
+from pipeline.events import digest as digest  # noqa: PLC0414 - the rest of the store takes it from here
+from pipeline.store import answering
 
 _MOST = 1e12  # scores are ratios to a threshold; beyond this they say no more
 
@@ -31,12 +32,6 @@ class Step:
 def storable(text: str) -> str:
     """Return text that every database takes: no NUL, no lone surrogates."""
     return text.replace("\x00", "\u2400").encode("utf-8", "replace").decode("utf-8")
-
-
-def digest(*parts: str) -> str:
-    """Return a short stable name for some text, unambiguous about where the parts end."""
-    joined = "".join(f"{len(p)}:{p}" for p in parts)
-    return hashlib.sha256(joined.encode()).hexdigest()[:24]
 
 
 def cleaned(event: Event, context: Context) -> Event:
@@ -106,6 +101,7 @@ def joined(
         return Step(old)
     status = _status(old, event)
     reopened = old.status == "closed" and status == "open"
+    old, before = (answering.forgotten(old), old) if reopened else (old, old)
     new = replace(_grown(old, event), status=status)
     news = status == "open" or event.end > old.end or (since is not None and event.end >= since)
     tell = old.silent and not silent and news
@@ -115,8 +111,8 @@ def joined(
         new = replace(new, episode=old.episode + 1)
     if old.status != status:
         new = replace(new, closed_at=now if status == "closed" else None, ending="")
-    if new == old:
-        return Step(old)
+    if new == before:
+        return Step(before)
     fire = tell or (reopened and not old.silent)
     ended = status == "closed" and (tell or (old.status == "open" and not new.silent))
     return Step(replace(new, updated_at=now), fire=fire, resolve=ended)
@@ -208,7 +204,8 @@ def _as(old: Anomaly, events: Sequence[Event]) -> Anomaly:
 
 def _status(old: Anomaly, event: Event) -> str:
     if event.open:
-        return "open" if old.status == "open" or event.end > old.end else "closed"
+        goes_on = event.end > old.end and answering.unsettled(old, event)
+        return "open" if old.status == "open" or goes_on else "closed"
     return "closed" if event.end >= old.end else old.status
 
 
@@ -238,12 +235,14 @@ def _score(value: float) -> float:
 
 
 def _channel(part: Contribution, context: Context) -> Contribution:
+    spread = context.spreads.get(part.channel) if part.spread is None else part.spread
     return Contribution(
         channel=storable(part.channel),
         share=_score(part.share),
         expected=_finite(part.expected),
         actual=_finite(part.actual),
         unit=storable(part.unit or context.units.get(part.channel, "")),
+        spread=_finite(spread) if part.expected is not None else None,
     )
 
 

@@ -7,7 +7,7 @@ time. A lease that runs out (its holder died) is claimable again, under the same
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,8 @@ import sqlalchemy as sa
 
 from pipeline import log
 from pipeline.events import WITHDRAWN, Anomaly, Claimed
-from pipeline.store.database import deliveries, insert, outbox, reading, writing
+from pipeline.incidents import Notice
+from pipeline.store.database import batched, deliveries, insert, outbox, reading, writing
 
 _UNSETTLED = ("pending", "leased")
 
@@ -27,20 +28,25 @@ def key_of(anomaly: Anomaly, event: str) -> str:
 
 
 def enqueue_firing(
-    connection: sa.Connection, anomaly: Anomaly, receivers: Iterable[str], *, now: datetime
-) -> str:
-    """Put a firing alert in the outbox, for each receiver; after the newest resolve of an episode before."""
+    connection: sa.Connection, anomaly: Anomaly, receivers: Sequence[str], *, now: datetime
+) -> str | None:
+    """Put a firing alert in the outbox, for each receiver; after the newest resolve of an episode before.
+
+    Without receivers nothing is: nobody is told, or `pipeline.alerts.notify` is to decide who.
+    """
+    if not receivers:
+        return None
     ends = (outbox.c.anomaly == anomaly.id) & (outbox.c.event == "resolved")
     newest = sa.select(outbox.c.key).where(ends).order_by(outbox.c.created_at.desc(), outbox.c.key.desc())
+    after = connection.execute(newest.limit(1)).scalar() if anomaly.episode > 1 else None
     return _enqueue(
         connection,
         key_of(anomaly, "firing"),
         anomaly.id,
         "firing",
         anomaly.to_json(),
-        receivers,
+        dict.fromkeys(receivers, after),
         now=now,
-        after=connection.execute(newest.limit(1)).scalar() if anomaly.episode > 1 else None,
     )
 
 
@@ -58,9 +64,37 @@ def enqueue_resolved(connection: sa.Connection, anomaly: Anomaly, *, now: dateti
     told = connection.execute(sa.select(outbox.c.key).where(outbox.c.key == key)).scalar()
     if told and anomaly.ending == WITHDRAWN:
         key, after = f"{key}-{WITHDRAWN}", key
+    by = dict.fromkeys(receivers, after)
+    return _enqueue(connection, key, anomaly.id, "resolved", anomaly.to_json(), by, now=now)
+
+
+def enqueue(connection: sa.Connection, notice: Notice, *, now: datetime) -> str:
+    """Put a notification in the outbox, for each of its receivers."""
     return _enqueue(
-        connection, key, anomaly.id, "resolved", anomaly.to_json(), receivers, now=now, after=after
+        connection, notice.key, notice.anomaly, notice.event, notice.payload, notice.receivers, now=now
     )
+
+
+def told_directly(connection: sa.Connection, among: Iterable[Anomaly]) -> dict[tuple[str, int], set[str]]:
+    """Return who was told of which episodes in the transactions that recorded them."""
+    keys = {key_of(each, "firing"): (each.id, each.episode) for each in among}
+    found: dict[tuple[str, int], set[str]] = {}
+    for some in batched(keys):
+        query = sa.select(deliveries.c.key, deliveries.c.receiver).where(deliveries.c.key.in_(some))
+        for key, receiver in connection.execute(query):
+            found.setdefault(keys[key], set()).add(receiver)
+    return found
+
+
+def sent_since(connection: sa.Connection, receiver: str, since: datetime) -> int:
+    """Return how many firing alerts were enqueued for a receiver after `since`."""
+    mine = (deliveries.c.receiver == receiver) & (deliveries.c.created_at > since)
+    query = (
+        sa.select(sa.func.count())
+        .select_from(deliveries.join(outbox))
+        .where(mine, outbox.c.event == "firing")
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def _enqueue(
@@ -69,18 +103,31 @@ def _enqueue(
     anomaly: str,
     event: str,
     payload: Mapping[str, Any],
-    receivers: Iterable[str],
+    receivers: Mapping[str, str | None],
     *,
     now: datetime,
-    after: str | None = None,
 ) -> str:
+    """Put an alert in the outbox, for each receiver; after the key of what it must have had before."""
     row = {"key": key, "anomaly": anomaly, "event": event, "payload": dict(payload), "created_at": now}
     connection.execute(insert(connection, outbox).values(row).on_conflict_do_nothing())
-    due = {"key": key, "state": "pending", "after": after, "next_attempt_at": now, "created_at": now}
-    for receiver in dict.fromkeys(receivers):
-        row = due | {"receiver": receiver, "attempts": 0}
+    due = {"key": key, "state": "pending", "attempts": 0, "next_attempt_at": now, "created_at": now}
+    for receiver, after in receivers.items():
+        row = due | {"receiver": receiver, "after": after}
         connection.execute(insert(connection, deliveries).values(row).on_conflict_do_nothing())
     return key
+
+
+def history(engine: sa.Engine, anomaly: str) -> list[dict[str, Any]]:
+    """Return what was sent about an anomaly, or is to be: a row for each alert and receiver, oldest first."""
+    told = ("state", "attempts", "next_attempt_at", "delivered_at", "last_error", "created_at")
+    query = (
+        sa.select(outbox.c.event, deliveries.c.receiver, *(deliveries.c[name] for name in told))
+        .join(deliveries, deliveries.c.key == outbox.c.key)
+        .where(outbox.c.anomaly == anomaly)
+        .order_by(deliveries.c.created_at, outbox.c.event, deliveries.c.receiver)
+    )
+    with reading(engine) as connection:
+        return [dict(row._mapping) for row in connection.execute(query)]
 
 
 class Outbox:
@@ -165,7 +212,8 @@ class Outbox:
         }
         anomaly = sa.select(outbox.c.anomaly).where(outbox.c.key == claimed.key)
         key = f"{claimed.key}-meta-{claimed.receiver}"
-        _enqueue(connection, key, connection.execute(anomaly).scalar_one(), "meta", payload, tell, now=now)
+        about = connection.execute(anomaly).scalar_one()
+        _enqueue(connection, key, about, "meta", payload, dict.fromkeys(tell), now=now)
 
 
 def _due(receiver: str, now: datetime) -> sa.Select[Any]:

@@ -6,6 +6,7 @@ In: scored rows. Out: the same rows stored once, however often and by however ma
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -139,6 +140,17 @@ class ScoreStore:
         elif len(added):
             delta.append(table, added, delta.stamp(app=APP, version=table.version() + 1))
         return Written(len(added), len(changed), len(found) - len(changed))
+
+
+def newest(table: pa.Table, best: int | None = None) -> pa.Table:
+    """Keep each row's score by version `best`, or else by the newest version that scored it."""
+    if len(pc.unique(table["version"])) <= 1:
+        return table
+    keys = ["entity", "time", "id"]
+    frame = table.select([*keys, "version"]).to_pandas()
+    frame["rank"] = frame["version"].where(frame["version"] != best, sys.maxsize)
+    frame = frame.sort_values("rank", kind="stable")
+    return table.take(frame.drop_duplicates(keys, keep="last").index.sort_values().to_numpy())
 
 
 def _checked(rows: pa.Table) -> pa.Table:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from pipeline.alerts import before
 from pipeline.alerts.message import About
 from pipeline.alerts.render import firing_title, link_to, render, resolved_title
 from pipeline.alerts.text import clean
@@ -36,6 +37,67 @@ def card(anomaly):
 def test_the_title_of_a_sensor_says_where_what_since_when_and_how_bad(anomaly):
     wanted = "pump_station: pump-7 vibration 9.1 mm/s, expected 2.3, since 03:12 UTC for 12 min — high"
     assert firing_title(anomaly()) == wanted
+
+
+def test_the_title_says_how_far_off_it_usually_is_where_that_is_known(anomaly):
+    channels = (Contribution("vibration", 1.0, 2.3123, 9.1, spread=0.4123),)
+    assert "vibration 9.1 mm/s, expected 2.3 ± 0.41, since 03:12 UTC for 12 min" in firing_title(
+        anomaly(channels=channels)
+    )
+
+
+INCIDENT = {
+    "key": "abc", "why": "firing", "count": 40, "open": 38, "streams": 1, "noun": "pump", "digest": False,
+    "labels": {"line": "a\n", "stream": "pump_station"}, "lines": ["pump_station: pump-7 \x1b[31m"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("facts", "title"),
+    [
+        ({}, "pump_station: 40 pumps, line a: pump-7 vibration 9.1 mm/s, expected 2.3, since"),
+        ({"noun": "", "streams": 2}, "40 anomalies, line a: pump-7 vibration"),
+        ({"why": "repeat"}, "still open: pump_station: 40 pumps, line a: "),
+        ({"why": "escalated", "count": 1}, "nobody has answered: pump_station: pump-7 vibration"),
+        (
+            {"digest": True, "count": 1, "labels": {}},
+            "1 alert beyond the limit, the worst: pump_station: pump-7",
+        ),
+    ],
+)
+def test_an_incident_says_how_many_where_and_the_worst(anomaly, facts, title):
+    told = claimed(anomaly(), payload=anomaly().to_json() | {"incident": INCIDENT | facts})
+    message = render(told, Links())
+    assert message.title.startswith(title)
+    assert message.thread == "abc"
+    assert "\x1b" not in message.text
+    if not facts:
+        assert "Incident       40 pumps, line a, 38 going on" in message.text
+        assert "  and 39 more" in message.text
+
+
+def test_the_end_of_an_incident_says_so(anomaly):
+    told = claimed(anomaly(open=False), "resolved", anomaly(open=False).to_json() | {"incident": INCIDENT})
+    assert render(told, Links()).title == "pump_station: 40 pumps, line a: all over — resolved"
+
+
+def test_what_was_like_it_before_says_what_became_of_it(anomaly):
+    day = timedelta(days=1)
+    known = [
+        replace(anomaly(), id="1", start=anomaly().start - day, answer="false_alarm", answered_by="Ann",
+                verdict="false_alarm"),
+        replace(anomaly(entity="pump-8"), id="2", start=anomaly().start - 2 * day),
+        replace(anomaly(channels=(Contribution("pressure", 1.0, 1.0, 2.0),)), id="3"),
+    ]  # fmt: skip
+    said = before.lines(anomaly(), [*known, anomaly()])
+    assert said[0] == "Before         2 like it, 1 of pump-7; 1 called a false alarm"
+    assert said[1].startswith("  2026-02-28 03:12 UTC pump-7 vibration 9.1 mm/s")
+    assert said[1].endswith("(called a false alarm by Ann)")
+    assert len(said) == 4
+    message = render(claimed(anomaly()), Links(), before=said, answers={"acknowledged": "https://x/answer/t"})
+    assert said[0] in message.text
+    assert "Acknowledge    https://x/answer/t" in message.text
+    assert message.data["links"]["acknowledged"] == "https://x/answer/t"
 
 
 def test_the_title_of_a_transaction_speaks_of_its_card(card):

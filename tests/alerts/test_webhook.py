@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from pipeline.alerts.message import Gone, Throttled
-from pipeline.alerts.webhook_receiver import PICTURE_LIMIT, WebhookReceiver, body_of, retry_after
+from pipeline.alerts.post import retry_after
+from pipeline.alerts.webhook_receiver import PICTURE_LIMIT, WebhookReceiver, body_of
 from pipeline.errors import ConfigError, DeliveryFailed, DeliveryRefused
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

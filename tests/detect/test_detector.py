@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.detect import Detector, Threshold
+from pipeline.detect import Detector, HeldOut, Threshold
 from pipeline.errors import BundleError, DataError, NotEnoughData
 
 RNG = np.random.default_rng(11)
@@ -275,3 +275,20 @@ def test_a_million_rows_are_calibrated_and_scored_in_blocks(sim, lookahead):
     here = slice(detector.context_rows, detector.context_rows + b - a)
     for name in PARTS:
         np.testing.assert_array_equal(getattr(whole, name)[a:b], getattr(part, name)[here])
+
+
+@pytest.mark.parametrize(("size", "bounded"), [(3.0, False), (1e4, True)])
+def test_thresholds_rise_over_what_people_call_normal_and_no_further_than_told(sim, size, bounded):
+    """Bounded: a fault that was called a false alarm by mistake blinds nobody."""
+    detector = sim.fitted(NORMAL)
+    before = [one.value for one in detector.thresholds_]
+    errors = (np.random.default_rng(1).normal(size=(2, 3000, 4)) ** 2).astype(np.float32)
+    meant = (np.arange(3000) >= 2500) & (np.arange(3000) < 2530)
+    errors[:, meant] *= size
+    assert detector.score(errors).flag[meant].any()
+    raised = detector.allow([(HeldOut("a", np.arange(3000), errors), meant)], most=2.0)
+    after = [one.value for one in detector.thresholds_]
+    assert all(b <= a <= 2 * b for b, a in zip(before, after, strict=True))
+    assert raised == 2 if bounded else 1 < raised < 2
+    assert detector.score(errors).flag[meant].any() == bounded
+    assert Detector.from_dict(detector.to_dict()).thresholds_ == detector.thresholds_

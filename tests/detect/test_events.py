@@ -60,6 +60,26 @@ def test_an_event_starts_where_the_raw_score_first_crossed():
     assert event.peak_score == pytest.approx(1.3)
 
 
+@pytest.mark.parametrize("ramp", [False, True], ids=["step", "ramp"])
+def test_where_a_fault_ends_is_not_what_is_told_of_it(ramp):
+    rows, begins, ends = 40, 20, 30
+    normal = np.full(rows, 2.3) + 0.01 * np.sin(np.arange(rows))
+    actual = normal.copy()
+    actual[begins:ends] += np.linspace(0.5, 7.0, ends - begins) if ramp else 7.0
+    expected = np.concatenate([normal[:1], actual[:-1]])  # a model that expects what was last seen
+    raw = np.abs(actual - expected) + 1e-6
+    raw[ends] *= 1.2  # the return is the worst row
+    one = np.ones((rows, 1))
+    flag = raw > 0.3
+    (event,) = events(
+        "pump-7", np.arange(rows) * MINUTE, raw, flag, raw, one, expected[:, None], actual[:, None],
+        ["vibration"], merge_us=20 * MINUTE, watermark_us=0,
+    )  # fmt: skip
+    assert event.start <= event.peak < at(ends)
+    (told,) = event.channels
+    assert told.actual > told.expected, "it was high; that it came back is no fault"
+
+
 def test_a_gap_is_never_flagged_nor_a_peak():
     (event,) = found([np.nan, 1.2, np.nan, 1.5, np.nan], raw=[np.nan, 2.0, np.nan, 3.0, np.nan])
     assert (event.start, event.peak, event.end) == (at(1), at(3), at(3))

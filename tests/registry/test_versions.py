@@ -88,6 +88,16 @@ def test_a_champion_outlives_its_deleted_run(registry: Registry, stream: str, pu
     assert registry.champion(stream).metrics == {}
 
 
+def test_all_champions_are_known_at_once(registry: Registry, stream: str, publish: Publish) -> None:
+    first, second = publish(), publish()
+    assert stream not in registry.champions()
+    registry.promote(stream, first, "first", over=None)
+    registry.promote(stream, second, "better", over=first)
+    found = registry.champions()[stream]
+    assert found.version == second
+    assert found.created == registry.version(stream, second).created
+
+
 def test_a_rollback_brings_the_previous_champion_back(
     registry: Registry, stream: str, publish: Publish
 ) -> None:

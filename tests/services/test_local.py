@@ -169,6 +169,35 @@ def test_airflow_wants_a_login(running: services.Running) -> None:
         stranger.dags()
 
 
+def test_the_anomalies_page_is_in_airflow_behind_its_login(running: services.Running) -> None:
+    """Endpoints of plugins are open unless they close themselves: nobody unknown sees anything here."""
+    import httpx
+
+    scored(running, "asset_triggered")
+    page = f"{running.addresses.airflow_url}/anomalies"
+    for path in ("/", "/anomalies", "/streams/pumps", "/api/v1/streams", "/api/v1/openapi.json", "/nothing"):
+        assert httpx.get(f"{page}{path}", timeout=60).status_code == 401, path
+    assert httpx.get(f"{page}/health").json() == {"status": "healthy"}
+
+    who = {"username": settings.USER, "password": running.password}
+    token = httpx.post(f"{running.addresses.airflow_url}/auth/token", json=who).json()["access_token"]
+    with httpx.Client(cookies={"_token": token}, timeout=60) as browser:
+        home = browser.get(f"{page}/")
+        assert home.status_code == 200
+        assert 'href="/anomalies/streams/pumps"' in home.text
+        assert "frame-ancestors 'self'" in home.headers["content-security-policy"]
+        (newest, *_) = browser.get(f"{page}/api/v1/anomalies").json()
+        form = {"what": "acknowledged", "why": "seen in Airflow"}
+        where = f"{page}/anomalies/{newest['id']}/answers"
+        assert browser.post(where, data=form).status_code == 403, "a form of another site"
+        csrf = home.text.partition('name="csrf" content="')[2].partition('"')[0]
+        assert browser.post(where, data=form | {"csrf": csrf}).status_code == 303
+        (said,) = browser.get(f"{page}/api/v1/anomalies/{newest['id']}/answers").json()
+        assert (said["what"], said["who"]) == ("acknowledged", settings.USER)
+    views = running.airflow.call("GET", "/plugins")["plugins"]
+    assert [v["url_route"] for p in views for v in p["external_views"]] == ["anomalies"]
+
+
 def test_the_gpu_pool_is_there(running: services.Running) -> None:
     assert running.airflow.call("GET", "/pools/gpu")["slots"] == 1
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pipeline.events import LATE_RECORDS, VOID, Context, Contribution, Event
-from pipeline.store import anomalies, lifecycle
+from pipeline.events import ANSWERS, CLOSING, LATE_RECORDS, VOID, Answer, Context, Contribution, Event
+from pipeline.store import anomalies, answers, lifecycle, maintenance
 from pipeline.store.database import open_database, outbox, reading
 from pipeline.store.outbox import Outbox
 
@@ -69,6 +69,24 @@ class Runs(RuleBasedStateMachine):
         done = self.record(*self.last)
         assert not (done.opened or done.continued or done.closed or done.alerts)
 
+    @precondition(lambda self: anomalies.list_anomalies(self.engine))
+    @rule(which=st.integers(0, 9), what=st.sampled_from(ANSWERS), ahead=st.integers(-1000, 20))
+    def say(self, which: int, what: str, ahead: int) -> None:
+        """Somebody answers; twice is as good as once."""
+        self.minute += 1
+        known = anomalies.list_anomalies(self.engine, limit=1000)
+        old = known[which % len(known)]
+        said = Answer(what, "Ann", at(self.minute), until=at(self.minute + 60) if what == "snoozed" else None)
+        for _ in range(2):
+            anomalies.answer(self.engine, old.id, said, heard=at(self.minute + ahead), receivers=("ops",))
+        self.last = None
+
+    @rule(start=st.integers(-20, 100), length=st.integers(1, 60), name=st.sampled_from("ab*"))
+    def plan(self, start: int, length: int, name: str) -> None:
+        span = at(start), at(start + length)
+        maintenance.add(self.engine, "pumps", [name], *span, who="Ann", why="", now=at(self.minute))
+        self.last = None
+
     @rule(ends=st.sampled_from(["delivered", "failed", "dead", "crash"]))
     def deliver(self, ends: str) -> None:
         self.minute += 10
@@ -92,6 +110,11 @@ class Runs(RuleBasedStateMachine):
             wanted = (0, 0) if anomaly.silent else (anomaly.episode, ends)
             assert (told[anomaly.id, "firing"], told[anomaly.id, "resolved"]) == wanted
             assert (anomaly.closed_at is None) == (anomaly.status == "open")
+            assert not (anomaly.answer in CLOSING and anomaly.status == "open")
+            history = answers.history(self.engine, anomaly.id)
+            assert anomaly.answer == (
+                "" if not history or history[-1].what == "reopened" else history[-1].what
+            )
 
     @invariant()
     def nobody_hears_an_end_before_its_beginning(self) -> None:

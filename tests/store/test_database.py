@@ -15,9 +15,10 @@ import sqlalchemy as sa
 
 import pipeline
 from pipeline.errors import ConfigError, DataError, Unavailable
-from pipeline.events import Context
+from pipeline.events import Answer, Context
 from pipeline.store import anomalies
-from pipeline.store.database import SCHEMA_VERSION, leases, open_database, reading, schema_version, writing
+from pipeline.store.database import anomalies as anomalies_table
+from pipeline.store.database import leases, open_database, reading, schema_version, writing
 from pipeline.store.leases import acquire, set_cursor
 
 CANARY = "canary-4f1d8e"
@@ -65,20 +66,39 @@ def test_a_database_of_before_the_first_release_is_refused(url):
         open_database(url)
 
 
-def test_a_database_of_the_first_release_is_opened_and_keeps_its_rows(url, event, at):
+def test_a_database_of_an_earlier_version_opens_and_keeps_its_rows(url, event, at):
     engine = open_database(url)
     context = Context(merge=timedelta(minutes=5))
-    known = {"now": at(600), "receivers": ("ops",), "context": context}
-    anomalies.record(engine, "pumps", [event(0, 5)], **known)
+    anomalies.record(engine, "pumps", [event(0, 5)], now=at(9), receivers=["log"], context=context)
+    before = anomalies.list_anomalies(engine)
     with writing(engine) as connection:
-        connection.execute(sa.text("ALTER TABLE anomalies DROP COLUMN revised"))
+        for name in ("anomalies_undecided", "anomalies_by_end", "deliveries_made"):
+            connection.execute(sa.text(f"drop index {name}"))
+        for name in (
+            "revised",
+            "decided",
+            "answer",
+            "answered_by",
+            "answered_at",
+            "snoozed_until",
+            "verdict",
+            "settled",
+            "maintenance",
+        ):
+            connection.execute(sa.text(f"alter table anomalies drop column {name}"))
+        for name in ("incident_members", "incidents", "answers", "missed", "maintenances", "spent_links"):
+            connection.execute(sa.text(f"drop table {name}"))
         connection.execute(sa.update(schema_version).values(version=2))
-    engine.dispose()
-    for _ in range(2):
-        [found] = anomalies.list_anomalies(open_database(url))
-        assert (found.entity, found.end, found.revised) == ("pump-7", at(5), None)
-    with reading(open_database(url)) as connection:
-        assert connection.execute(sa.select(schema_version.c.version)).scalar_one() == SCHEMA_VERSION
+    again = open_database(url)
+    assert anomalies.list_anomalies(again) == before
+    with reading(again) as connection:
+        told = connection.execute(sa.select(anomalies_table.c.decided)).scalars().all()
+        found = {i["name"] for i in sa.inspect(connection).get_indexes("deliveries")}
+    assert told == [True], "what was told before is not told anew by routes that come later"
+    assert "deliveries_made" in found
+    said = Answer("confirmed", "Ann", at(10))
+    assert anomalies.answer(again, before[0].id, said, heard=at(10), receivers=())[1]
+    assert anomalies.list_anomalies(open_database(url))[0].verdict == "confirmed"
 
 
 def test_a_writer_waits_for_the_one_before_it(engine):
