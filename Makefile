@@ -15,7 +15,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --universal --generate-hashes --
   --no-emit-index-url --no-emit-find-links --no-header --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo test lint format up down status pictures bench bench-accuracy bench-ingest bench-streams lock schema clean
+.PHONY: help setup demo test lint format up down status pictures bench bench-accuracy bench-ingest bench-streams bench-live bench-page lock schema clean
 
 help:  ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -82,6 +82,12 @@ bench-ingest: $(READY)  ## Rows a second and peak memory of ingest
 
 bench-streams: $(READY)  ## Rows a second, lateness and memory of each source, on real servers
 	$(BIN)/python -m benchmarks.streams --out benchmarks/results/streams.md
+
+bench-live: $(READY)  ## Records a second and seconds to an alert, from Kafka to scores
+	$(BIN)/python -m benchmarks.live --out benchmarks/results/live.md
+
+bench-page: $(READY)  ## How fast the Anomalies page is over a year of seconds
+	$(BIN)/python -m benchmarks.page --out benchmarks/results/page.md
 
 lock: $(READY)  ## Compile the locks from pyproject.toml (UPGRADE=1: to the newest versions)
 	$(COMPILE) --extra dev --extra kafka --extra mqtt --extra postgres $(if $(UPGRADE),--upgrade) -o requirements.txt
