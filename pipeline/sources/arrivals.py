@@ -1,6 +1,7 @@
 """Whether something has come, told without taking any of it: what wakes an ingest.
 
-In: a stream. Out: `Arrivals`, to be asked again and again. A yes too many costs an ingest that finds nothing.
+In: a source and where its store stands. Out: yes or no, asked again and again. A yes too many costs an ingest
+that finds nothing.
 """
 
 from __future__ import annotations
@@ -8,12 +9,9 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Self
 
-from pipeline.config.models import MqttSource, Stream
 from pipeline.errors import ConfigError
-from pipeline.sources.registry import open_source
 from pipeline.sources.source import Source
 
 AGAIN = 60.0  # seconds
@@ -41,15 +39,6 @@ class Arrivals(ABC):
     def __exit__(self, *_: object) -> None:
         """Close them."""
         self.close()
-
-
-def open_arrivals(stream: Stream, base: Path) -> Arrivals:
-    """Open what tells of arrivals; relative paths in the config are below `base`."""
-    if isinstance(stream.source, MqttSource):
-        from pipeline.sources.mqtt_arrivals import MqttArrivals
-
-        return MqttArrivals(stream, stream.source, base)
-    return Behind(open_source(stream, base))
 
 
 class Behind(Arrivals):

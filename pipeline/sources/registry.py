@@ -7,7 +7,8 @@ from importlib import import_module
 from pathlib import Path
 
 from pipeline.config import plugins
-from pipeline.config.models import Stream
+from pipeline.config.models import MqttSource, Stream
+from pipeline.sources.arrivals import Arrivals, Behind
 from pipeline.sources.source import Source
 
 OPENERS: Mapping[str, str] = {
@@ -29,3 +30,12 @@ def open_source(stream: Stream, base: Path) -> Source:
     else:
         opener = plugins.installed()[0][kind]
     return opener(stream, stream.source, base)
+
+
+def open_arrivals(stream: Stream, base: Path) -> Arrivals:
+    """Open what tells of arrivals; relative paths in the config are below `base`."""
+    if isinstance(stream.source, MqttSource):
+        from pipeline.sources.mqtt_arrivals import MqttArrivals
+
+        return MqttArrivals(stream, stream.source, base)
+    return Behind(open_source(stream, base))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Self
 
-from pipeline.sources.arrivals import open_arrivals
+from pipeline.sources import open_arrivals
 
 if TYPE_CHECKING:
     from pipeline.workspace import Workspace

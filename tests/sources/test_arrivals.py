@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.config.models import SensorStream, Stream
 from pipeline.errors import ConfigError, Unavailable
-from pipeline.sources.arrivals import open_arrivals
+from pipeline.sources import open_arrivals
 from tests.services.kafka import Broker
 from tests.services.mosquitto import Mosquitto
 from tests.sources.kit import HEADER, drain
