@@ -43,7 +43,7 @@ demo: $(READY)  ## Simulate, ingest, train, score and alert through Airflow (DAT
 	$(BIN)/offbeat demo $(if $(DATA),--data $(DATA))
 
 test: $(READY)  ## Run all tests (T=tests/dags: some of them; WORKERS=4: more at once)
-	$(BIN)/pytest $(or $(T),tests) --durations=10 --numprocesses=$(or $(WORKERS),2) --dist=loadgroup --no-loadscope-reorder
+	$(BIN)/pytest $(or $(T),tests) --durations=10 --numprocesses=$(or $(WORKERS),2) --dist=loadfile --no-loadscope-reorder
 
 lint: $(READY)  ## ruff, mypy strict, import-linter
 	$(BIN)/ruff check .

@@ -13,17 +13,6 @@ from tests.services.programs import running
 from tests.services.registry import Registry
 from tests.services.s3 import S3
 
-TOGETHER = ("models",)
-"""Folders whose tests share what took long to make, a trained model for each architecture."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares fixtures in one process where there are several: a file, or a whole folder."""
-    for item in items:
-        folder = item.path.parent.name
-        name = folder if folder in TOGETHER else f"{folder}/{item.path.stem}"
-        item.add_marker(pytest.mark.xdist_group(name))
-
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:

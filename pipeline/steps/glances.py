@@ -47,6 +47,8 @@ class Glance:
     stored: int = 0
     duplicate: int = 0
     rejected: int = 0
+    late: int = 0
+    too_late: int = 0
     strip: tuple[float | None, ...] = ()
     until: str = ""
     problem: str = ""

@@ -48,7 +48,9 @@ def test_what_is_commented_out_in_alerts_yaml_works_once_it_is_not(tmp_path: Pat
     (tmp_path / "alerts.yaml").write_text("\n".join(live))
     project = load_project(tmp_path)
     assert not project.broken
-    assert set(project.alerts.receivers) == {"log", "ticket-system", "slack", "control-room-mail"}
+    assert set(project.alerts.receivers) == {
+        "log", "ticket-system", "slack", "control-room-mail", "alertmanager", "pager", "topic", "events",
+    }  # fmt: skip
 
 
 def _is_yaml(line: str) -> bool:

@@ -261,7 +261,7 @@ def test_rejects_are_read_again_by_the_format_of_today(
     home = kit.project(tmp_path)
     assert mended("json", 1.5).ingest("pumps")["rejected"] == 5
     again = mended("avro", 1.5)
-    done = again.replay("pumps")
+    done = again.reread("pumps")
     assert (done["received"], done["stored"], done["rejected"]) == (4, 2, 2), (
         "2 of 4 are rejects of their own now"
     )
@@ -271,7 +271,7 @@ def test_rejects_are_read_again_by_the_format_of_today(
         left
     )
     last = mended("avro", 9.0)
-    assert last.replay("pumps")["stored"] == 2
+    assert last.reread("pumps")["stored"] == 2
     assert [reject["raw"] for reject in last.rejects("pumps")] == ["\0\0"]
     assert last.status()[0]["stored"] == 4
-    assert last.replay("pumps")["still_rejected"] == 1
+    assert last.reread("pumps")["still_rejected"] == 1

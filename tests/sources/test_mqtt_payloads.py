@@ -114,7 +114,7 @@ def test_births_outlive_restarts_and_data_before_them_are_read_again(
     later = ingest("DATA", payload(metric(value=4.5, alias=1), timestamp=AT + 2))
     assert (later["stored"], later["rejected"]) == (1, 0)
     ingest("DEATH", payload())
-    replayed = Offbeat.open(home).replay("meters")
+    replayed = Offbeat.open(home).reread("meters")
     assert (replayed["passed"], replayed["still_rejected"]) == (1, 0)
     work = Offbeat.open(home)
     stored = work.observations(work.stream("meters")).read().to_pylist()

@@ -159,7 +159,7 @@ def test_a_signed_link_answers_once_and_only_when_asked_to(
     assert len(keeper.work.answers(fault)) == before, "a scanner follows links, and must change nothing"
     done = stranger.post(link, data={"who": "ada at night", "why": "on my way"})
     assert "Thank you" in done.text
-    assert keeper.work.answers(fault)[-1]["who"] == "ada at night"
+    assert keeper.work.answers(fault)[-1]["who"] == "ada at night (link)"
     assert stranger.post(link, data={"who": "mallory"}).status_code == 410
     assert "was used before" in stranger.get(link).text
     assert len(keeper.work.answers(fault)) == before + 1
