@@ -6,7 +6,7 @@
 200 machines of 10 channels report once a second of their own time to a real broker; `offbeat run` works on
 them in a process of its own with a champion that the pipeline's own steps have trained. *Sustained* is a
 backlog that is read, stored and scored as fast as it goes. *Steady* is records that come at a set rate, from
-another process; every two seconds a machine breaks, and an alert is late by the time from the sending of the
+another process; after 20 seconds, in which ours starts, every two seconds a machine breaks, and an alert is late by the time from the sending of the
 first broken record to the arrival of its signed webhook. *Memory* is that of the live process once a second,
 and its slope by least squares, with standard error, after the first third.
 """
@@ -40,6 +40,7 @@ MACHINES, CHANNELS = 200, 10
 PARTS = 1  # time runs up to a hundred times faster here, and so would a difference between partitions
 HISTORY = 3000  # seconds of each machine that are learned from
 BROKEN = 20  # seconds of its own time that a machine stays broken
+LEAD = 20  # seconds of ours before the first fault
 APART = 2.0  # seconds of ours from one fault to the next
 START = 1_767_225_600
 SECRET = "whsec_" + base64.b64encode(b"offbeat measures how late it is.").decode()
@@ -244,7 +245,8 @@ def produce(servers: str, topic: str, first: int, seconds: int, rate: int, fault
     for second in range(first, first + seconds):
         if rate:
             time.sleep(max(0.0, began + (second - first) * MACHINES / rate - time.time()))
-        if faults and every and (second - first) % every == every // 2 and order:
+        ready = (second - first) * MACHINES > LEAD * rate
+        if faults and every and ready and (second - first) % every == every // 2 and order:
             broken[order[-1]] = second + BROKEN
             told.append((f"m{order.pop()}", time.time()))
         for machine, text in enumerate(_texts(second, rng, {m for m, end in broken.items() if second < end})):

@@ -93,6 +93,7 @@ class KafkaSource(Source):
         while not work.spent:
             raws = self._poll(min(PIECE, work.rows))
             self._take(raws, work)
+            self._reached |= {part for part in self._at if self._caught_up(part)}
             if self._at_end():
                 break
             if raws:
@@ -156,6 +157,14 @@ class KafkaSource(Source):
     def _at_end(self) -> bool:
         """Say whether every partition's end was seen in this read, or nothing has come since it was."""
         return self._reached | self._ended >= self._at.keys()
+
+    def _caught_up(self, part: Part) -> bool:
+        """Say whether a partition was read to where it ended when last heard of.
+
+        The event that says so does not come while a trickle never leaves the broker without an answer.
+        """
+        known = self._consumer.get_watermark_offsets(client.TopicPartition(*part), cached=True)
+        return known is not None and 0 <= known[1] <= self._at[part]
 
     def _hear(self, error: client.KafkaError) -> None:
         self._trouble = f": {error.str()}"

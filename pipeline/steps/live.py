@@ -32,7 +32,7 @@ EVERY = 0.5  # seconds from one scoring to the next
 BEHIND = 10.0  # seconds after which is scored though more waits in the source
 IDLE = 0.05  # seconds to wait where nothing came
 COMMIT = 0.2  # seconds from one commit to the next, at least: each costs as much, whatever it holds
-COMMITS = 500  # after which the tables are compacted: their open files take memory, and are looked through
+COMMITS = 100  # after which the tables are compacted: their open files take memory, and are looked through
 LOOKED, DELIVERED, WATCHED, TENDED, TOLD = 5.0, 10.0, 30.0, 300.0, 60.0
 """Seconds between looks for a new champion, deliveries of what failed before, looks of the watchdogs,
 compactions of the tables (a commit a second makes many small files), and lines in the log."""

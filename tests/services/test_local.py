@@ -25,6 +25,7 @@ from pipeline.services import processes, settings
 from pipeline.simulate import write_history
 
 pytestmark = pytest.mark.slow
+CHROMIUM = Path("/usr/bin/chromium")
 END = datetime(2026, 3, 1, tzinfo=UTC)
 PUMPS = {
     "kind": "sensor",
@@ -196,6 +197,40 @@ def test_the_anomalies_page_is_in_airflow_behind_its_login(running: services.Run
         assert (said["what"], said["who"]) == ("acknowledged", settings.USER)
     views = running.airflow.call("GET", "/plugins")["plugins"]
     assert [v["url_route"] for p in views for v in p["external_views"]] == ["anomalies"]
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}")
+def test_a_false_alarm_marked_in_airflows_own_page_is_normal_to_the_next_training(
+    running: services.Running,
+) -> None:
+    """Log in to Airflow, open the page from its menu, mark an anomaly; the next training learns it as normal."""
+    sync = pytest.importorskip("playwright.sync_api")
+    scored(running, "asset_triggered")
+    url, asked = running.addresses.airflow_url, list[str]()
+    with sync.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(url)
+        page.get_by_label("Username").fill(settings.USER)
+        page.get_by_label("Password").fill(running.password)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Browse").click()
+        page.get_by_role("menuitem", name="Anomalies").click()
+        ours = page.frame_locator("iframe")
+        ours.get_by_role("link", name="Anomalies").click()
+        ours.get_by_role("row").filter(has_text="pump").get_by_role("link").first.click()
+        ours.get_by_label("Why").fill("cleaning")
+        ours.get_by_role("button", name="False alarm").click()
+        ours.locator("#answers", has_text="cleaning").wait_for()
+        browser.close()
+    assert [each for each in asked if not each.startswith((url, "data:", "blob:"))] == []
+    (marked,) = [a for a in offbeat(running, "anomalies") if a["verdict"] == "false_alarm"]
+    assert marked["answered_by"] == settings.USER
+    stream = running.home.project / "configs" / "streams" / "pumps.yaml"
+    stream.write_text(yaml.safe_dump(PUMPS | {"training": {}}))  # up to now, so that it is in the history
+    trained = offbeat(running, "train", "pumps")
+    assert trained["feedback_repeats"] > 0, "its windows are among those that were learned from"
 
 
 def test_the_gpu_pool_is_there(running: services.Running) -> None:
