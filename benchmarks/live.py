@@ -6,9 +6,10 @@
 200 machines of 10 channels report once a second of their own time to a real broker; `offbeat run` works on
 them in a process of its own with a champion that the pipeline's own steps have trained. *Sustained* is a
 backlog that is read, stored and scored as fast as it goes. *Steady* is records that come at a set rate, from
-another process; after 20 seconds, in which ours starts, every two seconds a machine breaks, and an alert is late by the time from the sending of the
-first broken record to the arrival of its signed webhook. *Memory* is that of the live process once a second,
-and its slope by least squares, with standard error, after the first third.
+another process; after 20 seconds, in which ours starts, every two seconds a machine breaks, and an alert is
+late by the time from the sending of the first broken record to the arrival of its signed webhook. *Memory* is
+that of the live process once a second, and its slope by least squares, with standard error, after the first
+third.
 """
 
 from __future__ import annotations
