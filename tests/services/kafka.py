@@ -94,14 +94,13 @@ class Broker:
             self._process.wait()
 
     def topic(self, partitions: int = 1, name: str = "", **config: str) -> str:
-        """Make a topic; return its name."""
+        """Make a topic that keeps what is sent, however old its time; return its name."""
         from confluent_kafka.admin import AdminClient, NewTopic
 
         name = name or f"t{uuid.uuid4().hex[:12]}"
         admin = AdminClient({"bootstrap.servers": self.servers})
-        made = NewTopic(
-            name, partitions, 1, config={key.replace("_", "."): value for key, value in config.items()}
-        )
+        kept = {"retention.ms": "-1"} | {key.replace("_", "."): value for key, value in config.items()}
+        made = NewTopic(name, partitions, 1, config=kept)
         admin.create_topics([made])[name].result(30)
         return name
 
