@@ -111,15 +111,18 @@ def discard(
 
 
 def maintain(work: Workspace, name: str) -> dict[str, Any]:
-    """Compact, expire and vacuum a stream's tables, and make the levels that pages show them by."""
-    stream, now = work.stream(name), clock.now()
+    """Tend a stream's tables, make the levels that pages show them by, and tell MLflow of the answers."""
     with log.unit("maintain", stream=name) as line:
-        keep = stream.retention
-        line |= work.observations(stream).maintain(
-            now=now, observations=keep.observations, rejects=keep.rejects
-        )
-        tended = work.scores(stream).maintain(now=now, keep=keep.scores)
-        line |= {f"scores_{what}": count for what, count in tended.items()}
+        line |= tend(work, name)
         line["levels"] = make_levels(work, name)["made"]
     publish(work, name)
     return {"stream": name, **line}
+
+
+def tend(work: Workspace, name: str) -> dict[str, int]:
+    """Compact, expire and vacuum a stream's tables."""
+    stream, now = work.stream(name), clock.now()
+    keep = stream.retention
+    done = work.observations(stream).maintain(now=now, observations=keep.observations, rejects=keep.rejects)
+    scores = work.scores(stream).maintain(now=now, keep=keep.scores)
+    return done | {f"scores_{what}": count for what, count in scores.items()}

@@ -22,6 +22,7 @@ from pipeline import log
 from pipeline.errors import NoChampion, OffbeatError, TransientError
 from pipeline.sources import Source, open_source
 from pipeline.steps.ingest import advance
+from pipeline.steps.inspect import tend as tend_tables
 from pipeline.steps.memory import Memory
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _run(work: Offbeat, name: str, source: Source, post: _Postman, over: Event, 
             if tend.due() or small >= COMMITS:
                 small = 0
                 tend.begin()
-                work.maintain(name)
+                tend_tables(work, name)  # and no more: levels and figures can wait for the daily maintenance
                 state = store.state()
         if tell.due():
             log.get().info(
