@@ -78,12 +78,11 @@ class Offbeat(Workspace):
         end: datetime | str,
         *,
         alert: bool = False,
-        airflow_run: str | None = None,
     ) -> dict[str, Any]:
         """Read, score and flag [start, end) again; return which anomalies appear, vanish and move."""
         from pipeline.steps.replay import replay
 
-        return replay(self, stream, _moment(start), _moment(end), alert=alert, airflow_run=airflow_run)
+        return replay(self, stream, _moment(start), _moment(end), alert=alert)
 
     def train(
         self,
@@ -314,7 +313,14 @@ class Offbeat(Workspace):
         return missed(self, stream, entity, _said(start), _said(end), who=who, why=why)
 
     def maintenance(
-        self, stream: str, entities: Sequence[str], start: When, end: When, *, who: str, why: str = ""
+        self,
+        stream: str,
+        entities: Sequence[str],
+        start: datetime | str,
+        end: datetime | str,
+        *,
+        who: str,
+        why: str = "",
     ) -> dict[str, Any]:
         """Plan maintenance of entities (patterns): what begins in [start, end) is recorded silently."""
         from pipeline.steps.answer import maintain

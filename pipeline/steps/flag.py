@@ -17,7 +17,7 @@ from pipeline.events import LATE_RECORDS, RECONSTRUCTION, REPLAY, VOID, Anomaly,
 from pipeline.scoring import Scorer, micros
 from pipeline.steps.memory import Memory
 from pipeline.steps.notify import at_once, notify
-from pipeline.steps.score import FLAGGED, Champion, champion, shard_name
+from pipeline.steps.score import FLAGGED, Champion, champion, shard_cursors
 from pipeline.store import anomalies
 from pipeline.store.leases import cursor
 from pipeline.store.scores import newest
@@ -46,7 +46,7 @@ def flag(
     """
     stream, live = work.stream(name), start is None and end is None
     with log.unit("flag", stream=name, silent=silent or not live) as line:
-        best, seen = champion(work, stream, memory), _seen(work, stream)
+        best, seen = champion(work, stream, memory), shard_cursors(work, stream)
         since = _since(work, stream, best) if live else start or best.trained_until
         late = _late(work, stream, best) if live else {}
         first = _lookback(work, stream, since, seen, late) if live else since
@@ -78,7 +78,6 @@ def flag_again(
     end: datetime,
     *,
     silent: bool = True,
-    airflow_run: str | None = None,
 ) -> dict[str, Any]:
     """Make of the anomalies of [start, end) what the stored scores say; what they do not bear is withdrawn.
 
@@ -100,7 +99,7 @@ def flag_again(
             [e for e in _events(stream, scores, judged) if _touches(e, start, end, near, merge)],
             now=clock.now(),
             receivers=at_once(work, stream),
-            context=_context(stream, best, scores, airflow_run),
+            context=_context(stream, best, scores, None),
             silent=silent,
             since=None if silent else start,
             review=anomalies.Review(
@@ -139,7 +138,7 @@ def _judged_beyond(work: Workspace, stream: Stream, scores: pa.Table, until: dat
     later = work.scores(stream).read(until, columns=["entity", "time"])
     by_entity = _by_entity(scores, "max")
     known = {entity: top for entity, top in _by_entity(later, "max").items() if entity in by_entity}
-    if isinstance(stream, SensorStream) or not (seen := _seen(work, stream)):
+    if isinstance(stream, SensorStream) or not (seen := shard_cursors(work, stream)):
         return by_entity | known
     return dict.fromkeys(by_entity, datetime.fromisoformat(_reached(seen)["until"]))
 
@@ -157,12 +156,6 @@ def _context(stream: Stream, best: Champion, scores: pa.Table, airflow_run: str 
         run=best.version.run_id,
         airflow_run=airflow_run,
     )
-
-
-def _seen(work: Workspace, stream: Stream) -> list[dict[str, Any]]:
-    """Return how far each shard was scored; nothing before every shard was."""
-    seen = [cursor(work.database, stream.name, shard_name(stream, shard)) for shard in range(stream.shards)]
-    return seen if all(seen) else []
 
 
 def _reached(seen: list[dict[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,13 +14,11 @@ from pipeline.alerts.render import firing_title
 from pipeline.alerts.words import revised
 from pipeline.errors import DataError
 from pipeline.steps.feedback import Figures, figures, publish
-from pipeline.steps.score import shard_name
+from pipeline.steps.score import shard_cursors
 from pipeline.steps.series import make_levels
 from pipeline.store import anomalies
-from pipeline.store.leases import cursor
 
 if TYPE_CHECKING:
-    from pipeline.config.models import Stream
     from pipeline.steps.lag import Lag
     from pipeline.workspace import Workspace
 
@@ -34,7 +32,7 @@ def status(work: Workspace, name: str, lag: Lag | None) -> dict[str, Any]:
     store = work.observations(stream)
     state, best = store.state(), work.registry.champion(name)
     still = anomalies.list_anomalies(work.database, stream=name, status="open", limit=10_000)
-    looked = last_score(work, stream)
+    looked = last_score(shard_cursors(work, stream))
     return {
         "stream": name,
         "newest": state.watermark and state.watermark.isoformat(timespec="seconds"),
@@ -51,11 +49,10 @@ def status(work: Workspace, name: str, lag: Lag | None) -> dict[str, Any]:
     }
 
 
-def last_score(work: Workspace, stream: Stream) -> datetime | None:
-    """Return when all shards of a stream were last scored; None before they were."""
-    seen = [cursor(work.database, stream.name, shard_name(stream, shard)) for shard in range(stream.shards)]
+def last_score(seen: Sequence[Mapping[str, Any]]) -> datetime | None:
+    """Return when all shards were last scored, as their cursors have it; None before they were."""
     told = [datetime.fromisoformat(each["at"]) for each in seen if "at" in each]
-    return min(told) if len(told) == stream.shards else None
+    return min(told) if told and len(told) == len(seen) else None
 
 
 def _age(length: timedelta) -> str:

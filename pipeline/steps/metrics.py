@@ -18,9 +18,8 @@ from pipeline import log
 from pipeline.errors import OffbeatError
 from pipeline.steps.inspect import by_reason, last_score
 from pipeline.steps.lag import Lag, Lags
-from pipeline.steps.score import shard_name
+from pipeline.steps.score import shard_cursors
 from pipeline.store import anomalies, answers
-from pipeline.store.leases import cursor
 
 if TYPE_CHECKING:
     from pipeline.config.models import Stream
@@ -100,12 +99,12 @@ class _Families:
         self.late.add_metric([name, "beyond"], state.totals.too_late)
         if lag is not None:
             self.lag.add_metric([name, lag.unit], lag.count)
-        if (at := last_score(work, stream)) is not None:
+        seen = shard_cursors(work, stream)
+        if (at := last_score(seen)) is not None:
             self.looked.add_metric([name], at.timestamp())
         if state.watermark:
             self.newest.add_metric([name], state.watermark.timestamp())
-        seen = [cursor(work.database, name, shard_name(stream, shard)) for shard in range(stream.shards)]
-        if all(seen):
+        if seen:
             until = min(datetime.fromisoformat(each["watermark"]) for each in seen)
             self.scored.add_metric([name], until.timestamp())
         if (best := work.registry.champion(name)) is not None:

@@ -35,7 +35,6 @@ def replay(
     end: datetime,
     *,
     alert: bool = False,
-    airflow_run: str | None = None,
 ) -> dict[str, Any]:
     """Read, score and flag [start, end) of stream `name` again.
 
@@ -45,7 +44,6 @@ def replay(
         start: aware, inclusive.
         end: aware, exclusive.
         alert: tell people of what they were not told; else only what is open with them is taken back.
-        airflow_run: what an alert links to.
 
     Returns:
         Counts, and `changes`: one for each anomaly that appeared, vanished or moved, with its facts `before`
@@ -63,7 +61,7 @@ def replay(
         version, before = champion(work, stream).version.version, found_in(work, stream, start, end)
         read = _read_again(work, stream, start, end)
         scored = [score(work, name, shard=shard, start=start, end=end) for shard in range(stream.shards)]
-        flagged = flag_again(work, name, start, end, silent=not alert, airflow_run=airflow_run)
+        flagged = flag_again(work, name, start, end, silent=not alert)
         line |= {
             "from": start.isoformat(),
             "to": end.isoformat(),

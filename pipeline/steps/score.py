@@ -124,6 +124,12 @@ def shard_name(stream: Stream, shard: int) -> str:
     return f"score.{shard}/{stream.shards}"
 
 
+def shard_cursors(work: Workspace, stream: Stream) -> list[dict[str, Any]]:
+    """Return how far each shard was scored, by its cursor; nothing before every shard was."""
+    seen = [cursor(work.database, stream.name, shard_name(stream, shard)) for shard in range(stream.shards)]
+    return seen if all(seen) else []
+
+
 def plan(
     work: Workspace,
     name: str,
