@@ -313,14 +313,7 @@ class Offbeat(Workspace):
         return missed(self, stream, entity, _said(start), _said(end), who=who, why=why)
 
     def maintenance(
-        self,
-        stream: str,
-        entities: Sequence[str],
-        start: datetime | str,
-        end: datetime | str,
-        *,
-        who: str,
-        why: str = "",
+        self, stream: str, entities: Sequence[str], start: When, end: When, *, who: str, why: str = ""
     ) -> dict[str, Any]:
         """Plan maintenance of entities (patterns): what begins in [start, end) is recorded silently."""
         from pipeline.steps.answer import maintain

@@ -23,7 +23,7 @@ from pipeline.errors import NoChampion, OffbeatError, TransientError
 from pipeline.sources import Source, open_source
 from pipeline.steps.ingest import advance
 from pipeline.steps.inspect import tend as tend_tables
-from pipeline.steps.memory import Memory
+from pipeline.steps.memory import LOOKED, Memory
 
 if TYPE_CHECKING:
     from pipeline.steps import Offbeat
@@ -34,9 +34,9 @@ BEHIND = 10.0  # seconds after which is scored though more waits in the source
 IDLE = 0.05  # seconds to wait where nothing came
 COMMIT = 0.2  # seconds from one commit to the next, at least: each costs as much, whatever it holds
 COMMITS = 100  # after which the tables are compacted: their open files take memory, and are looked through
-LOOKED, DELIVERED, WATCHED, TENDED, TOLD = 5.0, 10.0, 30.0, 300.0, 60.0
-"""Seconds between looks for a new champion, deliveries of what failed before, looks of the watchdogs,
-compactions of the tables (a commit a second makes many small files), and lines in the log."""
+DELIVERED, WATCHED, TENDED, TOLD = 10.0, 30.0, 300.0, 60.0
+"""Seconds between deliveries of what failed before, looks of the watchdogs, compactions of the tables (a
+commit a second makes many small files), and lines in the log."""
 SENDING = timedelta(seconds=10)  # that one delivery takes at most
 PATIENCE = (1.0, 60.0)
 """Seconds to wait after what may pass: the first time, and at most; doubled each time."""

@@ -27,11 +27,12 @@ from pipeline.events import (
     Contribution,
     Event,
     Revision,
+    digest,
 )
 from pipeline.store import answering, answers, lifecycle, maintenance
 from pipeline.store.database import UtcTime, anomalies, reading, writing
 from pipeline.store.leases import put_cursor
-from pipeline.store.lifecycle import Step, digest
+from pipeline.store.lifecycle import Step
 from pipeline.store.outbox import enqueue_firing, enqueue_resolved
 
 

@@ -13,9 +13,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.errors import DataError
-from pipeline.events import CONFIRMED, VERDICTS, Answer
+from pipeline.events import CONFIRMED, VERDICTS, Answer, digest
 from pipeline.store.database import UtcTime, anomalies, answers, insert, missed, reading, spent_links, writing
-from pipeline.store.lifecycle import digest
 
 OURSELVES = "offbeat"
 """Who it was that took back an answer because the anomaly went on."""

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from pipeline.events import MERGED, VOID, WITHDRAWN, Anomaly, Context, Contribution, Event, Revision
-from pipeline.events import digest as digest  # noqa: PLC0414 - the rest of the store takes it from here
+from pipeline.events import MERGED, VOID, WITHDRAWN, Anomaly, Context, Contribution, Event, Revision, digest
 from pipeline.store import answering
 
 _MOST = 1e12  # scores are ratios to a threshold; beyond this they say no more

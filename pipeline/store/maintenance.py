@@ -14,8 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from pipeline.errors import DataError
+from pipeline.events import digest
 from pipeline.store.database import insert, maintenances, reading, writing
-from pipeline.store.lifecycle import digest
 
 
 @dataclass(frozen=True, slots=True)
